@@ -1,0 +1,71 @@
+"""Every command of `redpak`: one line each. Modules are imported when their command is used, not before."""
+
+from __future__ import annotations
+
+from redpak.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Group = Literal["Use", "Understand", "Nodes", "About"]
+
+
+class Command(Record):
+    """One word after `redpak`."""
+
+    name: str
+    module: str
+    help: str  # one line
+    group: Group
+    broke: int = 1  # exit code when redpak itself breaks: 125 where the program's own codes come through
+
+
+COMMANDS = (
+    Command(
+        name="run", module="redpak.cli.run", group="Use", broke=125,
+        help="run a program in a node",
+    ),
+    Command(
+        name="freeze", module="redpak.cli.freeze", group="Use",
+        help="compile a node's launch to one readable shell script",
+    ),
+    Command(
+        name="plan", module="redpak.cli.plan", group="Understand",
+        help="show all that a launch will do, touching nothing",
+    ),
+    Command(
+        name="explain", module="redpak.cli.explain", group="Understand",
+        help="tell where a path, variable, namespace or limit of the sandbox comes from",
+    ),
+    Command(
+        name="plan-diff", module="redpak.cli.plan_diff", group="Understand",
+        help="compare two nodes' launches, item by item",
+    ),
+    Command(
+        name="node", module="redpak.cli.node", group="Nodes",
+        help="create, list, show, move and delete nodes",
+    ),
+    Command(
+        name="doctor", module="redpak.cli.doctor", group="About",
+        help="tell what this host can and cannot do, and how to fix it",
+    ),
+    Command(
+        name="schema", module="redpak.cli.schema", group="About",
+        help="print the JSON Schema of configuration files",
+    ),
+    Command(
+        name="help", module="redpak.cli.help", group="About",
+        help="show the help of a command",
+    ),
+)  # fmt: skip
+
+GROUPS: tuple[Group, ...] = ("Use", "Understand", "Nodes", "About")
+
+
+def find(name: str) -> Command | None:
+    """Return the command of that name."""
+    for command in COMMANDS:
+        if command.name == name:
+            return command
+    return None

@@ -1,0 +1,1 @@
+"""Engines: they carry a plan out."""

@@ -1,0 +1,390 @@
+"""LaunchSpec → one POSIX sh script that starts it through the launch helper, with no Python in the process tree.
+
+The script is for people to read, too: comments say what it was made from and who asked for what. The helper checks
+that the inputs are unchanged; when one has changed, redpak is started instead and makes the script anew.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from redpak import paths
+from redpak.engine.commands import BASH, SAFE_PATH
+from redpak.engine.spec import FIRST_FD, Blob, LaunchSpec, Opened, Value
+from redpak.fs import stamp
+from redpak.plan.ops import Bind
+from redpak.record import Record
+from redpak.text import Ask, Run, Text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redpak.plan.model import Plan
+
+HEAD = "# redpak launcher: "
+PROGRAM = "# program: "
+NAME_START = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
+NAME = NAME_START | frozenset("0123456789")
+PLAIN = NAME | frozenset("./:=,+@%-")  # needs no quotes in an argument
+# What shells set or change by themselves: the caller's value cannot be read in a script.
+SHELLS_OWN = frozenset((
+    "_", "BASH", "BASHOPTS", "BASHPID", "COPROC", "DIRSTACK", "ENV", "EPOCHREALTIME", "EPOCHSECONDS", "EUID", "FLAGS",
+    "FUNCNAME", "FUNCNEST", "GROUPS", "HISTCMD", "HOSTNAME", "HOSTTYPE", "IFS", "LINENO", "MACHTYPE", "MAILCHECK",
+    "OLDPWD", "OPTARG", "OPTERR", "OPTIND", "OSTYPE", "PIPESTATUS", "POSIXLY_CORRECT", "PPID", "PS1", "PS2", "PS4",
+    "PWD", "RANDOM", "SECONDS", "SHELLOPTS", "SHLVL", "SRANDOM", "UID",
+))  # fmt: skip
+LOADER = ("LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD")  # what makes the dynamic linker load other code
+MINE = "rp_"  # how the script's own variables begin
+ENVIRONMENT = ("REDPAK_PROFILE", "redpak_MAIN")  # what redpak itself reads of the caller's environment
+TIMEOUT_S = 10
+MOST_CHARACTERS = (
+    30_000  # of one command's output; a word of a command line holds 128 KiB, a character 4 bytes
+)
+MOST_LINKS = 40
+DATE = "+%d-%b-%Y %H:%M (%Z)"
+UUIDS = "/proc/sys/kernel/random/uuid"
+
+
+class Origins(Record):
+    """How a launcher was asked for, so that it can be made again in the same way."""
+
+    path: str  # the redpath as given, absolute
+    words: tuple[str, ...] = ()  # options for `redpak run`: --admin, --force, …
+    key: str = "frozen"  # what the cache compares
+
+
+def why_not(plan: Plan, spec: LaunchSpec, helper: str) -> str:
+    """Say why no script can carry this launch out, '' when one can."""
+    if not helper:
+        return "there is no launch helper ('./dev setup' builds it)"
+    reason = spec.why_not_frozen()
+    if reason:
+        return reason
+    texts = [arg.content for arg in spec.args if isinstance(arg, Value)]
+    texts += [one.content for one in spec.descriptors if isinstance(one, Blob)]
+    if any(isinstance(part, Run) for text in texts for part in text.parts):
+        if not spec.confine:
+            return "its commands run outside a sandbox, with the caller's open files"
+        if not _program("timeout"):
+            return "there is no program 'timeout', which its commands need"
+    if any(part == Ask(name="TODAY") for text in texts for part in text.parts) and not _program("date"):
+        return "there is no program 'date'"
+    for name in (
+        *(arg.inherited for arg in spec.args if isinstance(arg, Value)),
+        *(read.name for read in plan.reads),
+    ):
+        if name and (not is_name(name) or name in SHELLS_OWN or name.startswith(MINE)):
+            return f"a script cannot read the caller's variable '{name}'"
+    literals = [part for text in texts for part in text.parts if isinstance(part, str)]
+    if any(
+        "\0" in word for word in (*literals, *spec.program, *(a for a in spec.args if isinstance(a, str)))
+    ):
+        return "a text in it has a NUL byte"
+    for one in spec.descriptors:
+        if isinstance(one, Opened) and not one.path.isprintable():
+            return "the path of a source has control characters in it"
+    return ""
+
+
+def is_name(word: str) -> bool:
+    """Tell whether a shell can name a variable so."""
+    return bool(word) and word[0] in NAME_START and all(c in NAME for c in word)
+
+
+def quote(word: str) -> str:
+    """Return `word` as a shell reads it back; plain words as they are."""
+    if word and all(c in PLAIN for c in word):
+        return word
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+def comment(said: str) -> str:
+    """Return text that stays inside one line of comment."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogateescape").decode() for c in said
+    )
+
+
+def _program(name: str) -> str:
+    for folder in ("/usr/bin", "/bin"):
+        if os.access(f"{folder}/{name}", os.X_OK):
+            return f"{folder}/{name}"
+    return ""
+
+
+def again(*words: str) -> list[str]:
+    """Return the start of a command line that runs `redpak words…` with this Python and this code."""
+    root = os.path.dirname(paths.shipped())
+    code = f"import sys; sys.path.insert(0, {root!r}); from redpak.cli.main import entry; entry()"
+    return [sys.executable, "-I", "-c", code, *words]
+
+
+def steps(path: str) -> list[tuple[str, str]]:
+    """Return what must stay so that `path` leads to the same place: ('@target', link) and ('-', what is not there)."""
+    found: list[tuple[str, str]] = []
+    rest = [part for part in reversed(path.split("/")) if part and part != "."]
+    here = "/"
+    while rest and len(found) < MOST_LINKS:
+        part = rest.pop()
+        if part == "..":
+            here = os.path.dirname(here)
+            continue
+        step = f"{here.rstrip('/')}/{part}"
+        try:
+            target = os.readlink(step)
+        except FileNotFoundError:
+            return [*found, ("-", step)]
+        except OSError:  # it is there and no link
+            here = step
+            continue
+        found.append((f"@{target}", step))
+        rest += [one for one in reversed(target.split("/")) if one and one != "."]
+        here = "/" if target.startswith("/") else here
+    return found
+
+
+def inputs(plan: Plan, spec: LaunchSpec) -> list[tuple[str, str]]:
+    """Return (stamp, path) of all that must be unchanged for the script to be right."""
+    found = {one.path: one.stamp or "-" for one in spec.files}
+    filters = filter(None, (spec.seccomp_path, spec.command_filter_path))
+    for path in (spec.bwrap, paths.shipped("__init__.py"), *filters):
+        found[path] = stamp(path) or "-"
+    for op in plan.mounts:
+        if isinstance(op, Bind) and op.src.literal:
+            for known, path in steps(op.src.literal):
+                found.setdefault(path, known)
+    return [(known, path) for path, known in found.items()]
+
+
+class _Script:
+    """The lines that evaluate what is open, and the words that use the results."""
+
+    def __init__(self, spec: LaunchSpec, helper: str) -> None:
+        self.spec = spec
+        self.helper = helper
+        self.lines: list[str] = []
+        self.count = 0
+
+    def variable(self) -> str:
+        """Return a name that was not used yet."""
+        self.count += 1
+        return f"{MINE}{self.count}"
+
+    def word(self, content: Text, *, strip: bool, because: str) -> str:
+        """Return a text as one word; what must be computed is computed in lines before."""
+        return "".join(self.part(part, strip=strip, because=because) for part in content.parts) or "''"
+
+    def part(self, part: str | Run | Ask, *, strip: bool, because: str) -> str:
+        """Return one part of a word."""
+        match part:
+            case str():
+                return quote(part)
+            case Ask(name="PID"):
+                return "$$"  # the helper takes this shell's place
+            case Ask(name="UUID"):
+                name = self.variable()
+                self.lines.append(f"read -r {name} <{UUIDS}")
+            case Ask():
+                name = self.variable()
+                self.lines.append(f"{name}=$(LC_ALL=C {_program('date')} {quote(DATE)})")
+            case Run(command=command):
+                name = self.variable()
+                end = ""
+                # Python runs it again then, and says why it fails; or the configuration has changed.
+                self.lines.append(
+                    f'{name}=$(rp_run {quote(command)}{end}) || rp_anew "$@"  # {comment(because)}'
+                )
+                if not strip:
+                    self.lines.append(f"{name}=${{{name}%x}}")
+                self.lines.append(f'[ ${{#{name}}} -le {MOST_CHARACTERS} ] || rp_anew "$@"')
+        return f'"${name}"'
+
+    def argument(self, arg: str | Value) -> str:
+        """Return one argument of bwrap."""
+        if isinstance(arg, str):
+            return quote(arg)
+        if arg.inherited:
+            return f'"${{{arg.inherited}-}}"'
+        return self.word(arg.content, strip=arg.strip, because=str(arg.because))
+
+    def confined(self) -> list[str]:
+        """Return the function that runs a command as `commands.confined` does."""
+        spec = self.spec
+        words = [
+            "--unshare-all",
+            "--die-with-parent",
+            "--new-session",
+            "--cap-drop",
+            "ALL",
+            "--ro-bind",
+            "/",
+            "/",
+        ]
+        words += ["--dev", "/dev", "--proc", "/proc"]
+        if spec.uid == 0:
+            words += ["--ro-bind", "/proc/sys", "/proc/sys"]
+        if spec.command_filter:
+            words += ["--seccomp", str(FIRST_FD)]
+        words += ["--chdir", "/", "--setenv", "PATH", SAFE_PATH]
+        words = [quote(word) for word in words]
+        for name, other in (("HOME", "/"), ("USER", ""), ("LANG", "C.UTF-8")):
+            words += ["--setenv", name, f'"${{{name}-{other}}}"']
+        filtered = f"-r {quote(spec.command_filter_path)} " if spec.command_filter else ""
+        start = f"{_program('timeout')} -s KILL {TIMEOUT_S} {quote(self.helper)} {filtered}-n"
+        return [
+            "# A command of a configuration: it may read what the caller may, and change nothing.",
+            "rp_run() {",
+            f'    {start} -- {quote(spec.bwrap)} {len(words)} {" ".join(words)} {BASH} -r -c "$1" </dev/null',
+            "}",
+        ]
+
+
+def script(plan: Plan, spec: LaunchSpec, *, helper: str, origins: Origins) -> str:
+    """Return the script. Ask `why_not` before. Characters that are no text (surrogates) stand for bytes."""
+    work = _Script(spec, helper)
+    arguments = [work.argument(arg) for arg in spec.args]
+    descriptors: list[str] = []
+    for one in spec.descriptors:
+        if isinstance(one, Blob):
+            descriptors.append(f"-d {work.word(one.content, strip=False, because=str(one.because))}")
+        else:
+            descriptors.append(f"{'-o' if one.how == 'path' else '-r'} {quote(one.path)}")
+    where = [*origins.words, "--", origins.path]
+    redo = again("run", "--refreeze")
+    explain = [*again("run", "--why-failed"), *where]
+    lines = ["#!/bin/sh", f"{HEAD}{origins.key}", f"{PROGRAM}{list(spec.program)!a}", *about(plan, spec)]
+    lines.append("set -euf")
+    if spec.program:
+        lines.append(f"[ $# -gt 0 ] || set -- {' '.join(map(quote, spec.program))}")
+    else:
+        lines.append("[ $# -gt 0 ] || { printf 'usage: %s PROGRAM [ARGUMENT]...\\n' \"$0\" >&2; exit 2; }")
+    lines += [
+        "# When an input has changed: redpak makes this launcher anew and starts the program.",
+        f'rp_anew() {{ exec {" ".join(map(quote, redo))} "$0" {" ".join(map(quote, where))} "$@"; }}',
+        f'[ -x {quote(helper)} ] || rp_anew "$@"',
+        *environment(plan, spec),
+    ]
+    if any("rp_run" in line for line in work.lines):
+        lines += work.confined()
+    for warning in (*plan.warnings, *spec.notes):
+        lines.append(f"printf '%s\\n' {quote('redpak: warning: ' + comment(warning))} >&2")
+    lines += work.lines
+    if spec.umask >= 0:
+        lines.append(f"umask {spec.umask:04o}")
+
+    flags = [flag for flag, on in (("-s", spec.scope), ("-n", spec.pidns), ("-t", spec.newsession)) if on]
+    call = [f"exec {quote(helper)} -i {spec.uid}:{spec.gid}{''.join(f' {flag}' for flag in flags)}"]
+    call += [f"-f {quote(known)} {quote(path)}" for known, path in inputs(plan, spec)]
+    redone = [*map(quote, redo), '"$0"', *map(quote, where)]
+    call.append(" ".join(f"-e {word}" for word in redone))
+    call.append(" ".join(f"-x {quote(word)}" for word in explain))
+    call += [f"-k {fd}" for fd in spec.keep]
+    call += [f"-l {number(limit.name)}:{limit.soft}:{limit.hard}" for limit in spec.rlimits]
+    call += descriptors
+    call.append(f"-- {quote(spec.bwrap)} {len(arguments)}")
+    for arg, shown in zip(spec.args, arguments, strict=True):
+        if isinstance(arg, str) and arg.startswith("--"):
+            call.append(shown)
+        else:
+            call[-1] += f" {shown}"
+    call.append('"$@"')
+    return "\n".join([*lines, " \\\n  ".join(call)]) + "\n"
+
+
+def number(name: str) -> int:
+    """Return the kernel's number of a resource limit."""
+    import resource
+
+    found: int = getattr(resource, "RLIMIT_" + name.upper())
+    return found
+
+
+def environment(plan: Plan, spec: LaunchSpec) -> list[str]:
+    """Return the lines that check the caller's variables, and take away what loads code into the helper."""
+    reads = {name: os.environ.get(name) for name in ENVIRONMENT}
+    reads.update({read.name: read.value for read in plan.reads})
+    lines = []
+    for name, value in sorted(reads.items()):
+        wanted = "''" if value is None else quote(f"x{value}")
+        lines.append(f'[ "${{{name}+x}}${{{name}-}}" = {wanted} ] || rp_anew "$@"')
+    used = {arg.inherited for arg in spec.args if isinstance(arg, Value)} | set(reads)
+    gone = [name for name in LOADER if name not in used]
+    return [*lines, *([f"unset {' '.join(gone)}"] if gone else [])]
+
+
+def about(plan: Plan, spec: LaunchSpec) -> list[str]:
+    """Return the comments that tell a reader what this is."""
+    import time
+
+    from redpak import __version__
+
+    made = time.strftime("%Y-%m-%d %H:%M:%S")
+    lines = [
+        f"Starts a program in node '{plan.node}' (profile {plan.profile}{', admin' if plan.admin else ''}).",
+        f"Made {made} by redpak {__version__}; redpak makes it anew when one of its inputs has changed.",
+        "Made from:",
+        *(f"  {one.path}{'' if one.stamp else ' (absent)'}" for one in spec.files),
+    ]
+    opened = dict(spec.numbered())
+    lines.append("The sandbox (descriptor, access, place, source, who asked):")
+    for op in plan.mounts:
+        kind = type(op).__name__.lower()
+        source = ""
+        number_ = ""
+        if isinstance(op, Bind):
+            kind = "read-only" if op.readonly else "writable"
+            source = f" from {op.src}"
+            number_ = descriptor_of(op, spec, opened)
+        lines.append(f"  {number_:>2} {kind:9} {op.dst}{source}  [{op.because}]")
+    return [f"# {comment(line)}" for line in lines]
+
+
+def descriptor_of(op: Bind, spec: LaunchSpec, opened: dict[int, Opened | Blob]) -> str:
+    """Return the number of the descriptor that a bind uses, '' where it has none."""
+    for at, arg in enumerate(spec.args[:-2]):
+        if arg in ("--bind-fd", "--ro-bind-fd") and spec.args[at + 2] == op.dst:
+            number_ = spec.args[at + 1]
+            if isinstance(number_, str) and number_.isdigit() and int(number_) in opened:
+                return number_
+    return ""
+
+
+def encoded(text: str) -> bytes:
+    """Return a script as the bytes of its file."""
+    return os.fsencode(text)
+
+
+def program_of(launcher: str) -> tuple[str, ...] | None:
+    """Return the command that was frozen into the launcher at a path, None when that is no launcher of ours.
+
+    Only a regular file that belongs to us and that nobody else may write counts.
+    """
+    lines = head(launcher)
+    if len(lines) < 3 or not lines[1].startswith(HEAD) or not lines[2].startswith(PROGRAM):
+        return None
+    import ast
+
+    try:
+        words = ast.literal_eval(lines[2][len(PROGRAM) :])
+    except (SyntaxError, ValueError):
+        return None
+    return tuple(words) if isinstance(words, list) and all(isinstance(word, str) for word in words) else None
+
+
+def head(launcher: str) -> Sequence[str]:
+    """Return the first lines of a launcher; none where it is not a file of ours that only we can change."""
+    import stat
+
+    try:
+        fd = os.open(launcher, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return ()
+    try:
+        at = os.fstat(fd)
+        if not stat.S_ISREG(at.st_mode) or at.st_uid != os.geteuid() or at.st_mode & 0o022:
+            return ()
+        return os.fsdecode(os.read(fd, 65536)).split("\n", 4)[:4]
+    finally:
+        os.close(fd)

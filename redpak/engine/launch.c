@@ -1,0 +1,200 @@
+/* redpak-launch: start one bubblewrap sandbox and stand in for its program until that ends.
+ *   redpak-launch [options] -- BWRAP COUNT BWRAP_ARG*COUNT PROGRAM ARGS...
+ *   -f STAMP PATH  the file must be as it was ("dev.ino.size.mtime.ctime", "-": absent, "@TEXT": a symbolic link)
+ *   -i UID:GID     the process must run as these ids
+ *   -e WORD        a word of the fallback's command line, run when -f, -i or -o fail; the program's words are appended
+ *   -x WORD        a word of the command that explains a failed start; gets bwrap's exit code and the program's words
+ *   -k N           leave the caller's descriptor N (3 to 9, ascending) open; all others above 2 are closed
+ *   -o PATH        open PATH (O_PATH, no symbolic link anywhere in it): a mount source.  -r PATH  the same, for reading
+ *   -d DATA        a memory file that holds DATA.  -c DATA  append to it (a word of a command line holds 128 KiB at most)
+ *                  -o, -r and -d get the numbers 10, 11, ...
+ *   -l N:SOFT:HARD a resource limit, by the kernel's number; -1 is unlimited
+ *   -s             Landlock-scope abstract sockets and signals, where the kernel can (ABI 6)
+ *   -n             bwrap's reaper stands between: the program is the first child of bwrap's child
+ *   -t             the program has a session of its own, so signals from the terminal must be handed on
+ * The exit code is the program's own, 128+n if signal n killed it, 125 if it was never started and there is no -x. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define BIT(n) (1UL << ((n) - 1))
+static struct words { char **at; int count; } given[128], program;      /* the values of each option, by its letter */
+static const sigset_t none, stop = {{ BIT(SIGTSTP) }}, caught = {{ BIT(SIGCHLD) | BIT(SIGTERM) | BIT(SIGINT) | BIT(SIGHUP)
+	| BIT(SIGQUIT) | BIT(SIGUSR1) | BIT(SIGUSR2) | BIT(SIGTSTP) | BIT(SIGCONT) | BIT(SIGWINCH) | BIT(SIGTTOU) }};
+static int next_fd = 10, terminal = -1, bwrap;                          /* bwrap: its pid */
+static struct termios modes;
+
+static _Noreturn void die(const char *act, const char *thing) {
+	dprintf(2, "redpak: error: cannot %s '%s': %s\n", act, thing, strerror(errno));
+	_exit(125);
+}
+
+static int fresh(const char *known, const char *path) {
+	struct stat s;
+	char now[4200] = "-";
+	if (*known == '@') *now = readlink(path, now + 1, sizeof now - 2) > 0 ? '@' : '-';
+	else if (stat(path, &s) == 0)
+		snprintf(now, sizeof now, "%lu.%lu.%ld.%ld.%ld", s.st_dev, s.st_ino, s.st_size,
+			s.st_mtim.tv_sec * 1000000000L + s.st_mtim.tv_nsec, s.st_ctim.tv_sec * 1000000000L + s.st_ctim.tv_nsec);
+	else if (errno != ENOENT && errno != ENOTDIR) return 0;
+	return strcmp(known, now) == 0;
+}
+
+static void place(int fd, const char *act, const char *thing) {         /* give fd the next number */
+	if (fd < 0 || (fd != next_fd && (dup2(fd, next_fd) < 0 || close(fd)))) die(act, thing);
+	next_fd++;
+}
+
+static int filled(int fd, const char *data, size_t size) {              /* data at its end, to be read from its start */
+	return lseek(fd, 0, SEEK_END) < 0 || write(fd, data, size) != (ssize_t)size || lseek(fd, 0, SEEK_SET) ? -1 : fd;
+}
+
+static _Noreturn void become(struct words front) {
+	if (!front.count) errno = ESTALE, die("use", "this launcher");
+	memcpy(front.at + front.count, program.at, (size_t)program.count * sizeof *program.at);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv(front.at[0], front.at);
+	die("start", front.at[0]);
+}
+
+static void shed(struct words keep) {   /* everything of the caller but its terminal, working directory and ids */
+	int from = 3, flags, fd;
+	for (int i = 0; i < keep.count; i++, from = fd + 1) {
+		if (fcntl(fd = atoi(keep.at[i]), F_GETFD) < 0) die("keep descriptor", keep.at[i]);
+		if (fd > from && syscall(SYS_close_range, from, fd - 1, 0)) die("close", "descriptors");
+	}
+	if (syscall(SYS_close_range, from, ~0U, 0)) die("close", "descriptors");
+	for (int n = 1; n <= 64; n++) syscall(SYS_rt_sigaction, n, &none, NULL, 8);  /* zeros are SIG_DFL */
+	for (fd = 0; fd < 3; fd++)
+		if ((flags = fcntl(fd, F_GETFL)) & O_NONBLOCK) fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+	if (syscall(SYS_keyctl, 1 /* JOIN_SESSION_KEYRING */, NULL) < 0 && errno != ENOSYS && errno != EPERM)
+		die("make", "session keyring");                         /* ENOSYS, EPERM: nobody can use keys here */
+	syscall(SYS_setgroups, 0, NULL);                                /* only root may, and only root must */
+	for (fd = 0; fd < 3 && tcgetattr(fd, &modes);) fd++;
+	if (fd < 3 && tcgetpgrp(fd) == getpgrp()) terminal = fd;        /* in the background it is another's to restore */
+}
+
+static void restore_terminal(void) {
+	pid_t now = terminal < 0 ? -1 : tcgetpgrp(terminal);
+	if (now < 0 || (now != getpgrp() && (kill(-now, 0) == 0 || errno != ESRCH))) return;  /* a live group has it */
+	tcsetpgrp(terminal, getpgrp());
+	tcsetattr(terminal, TCSADRAIN, &modes);
+}
+
+static _Noreturn void child(char **words, pid_t parent) {               /* becomes bwrap, with an empty environment */
+	const unsigned long long scope[] = { 0, 0, 3 };                 /* abstract sockets and signals */
+	int number, ruleset = given['s'].count ? (int)syscall(SYS_landlock_create_ruleset, scope, sizeof scope, 0) : -1;
+	long long soft, hard;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent) _exit(125);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || (ruleset >= 0 && syscall(SYS_landlock_restrict_self, ruleset, 0)))
+		die("scope", "signals");
+	for (char **limit = given['l'].at; limit && *limit; limit++)
+		if (sscanf(*limit, "%d:%lld:%lld", &number, &soft, &hard) != 3
+			|| setrlimit(number, &(struct rlimit){ (rlim_t)soft, (rlim_t)hard })) die("set resource limit", *limit);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execve(words[0], words, (char *[]){ NULL });
+	die("start", words[0]);
+}
+
+static pid_t first_child(pid_t of) {
+	char path[64], text[32] = "";
+	snprintf(path, sizeof path, "/proc/%d/task/%d/children", of, of);
+	int fd = of > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd >= 0 && (read(fd, text, sizeof text - 1) < 0 || close(fd))) return 0;
+	return atoi(text);
+}
+
+static int hand_on(unsigned long signals) {                             /* 0 while the program does not run yet */
+	pid_t above = given['n'].count ? first_child(bwrap) : bwrap, pid = first_child(above);
+	int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1, there = fd >= 0 && first_child(above) == pid;
+	for (int n = 1; there && n < 32; n++)
+		if (signals & BIT(n)) syscall(SYS_pidfd_send_signal, fd, n, NULL, 0);
+	if (fd >= 0) close(fd);
+	return there;
+}
+
+static int supervise(void) {                                            /* until bwrap ends; returns its wait status */
+	unsigned long waiting = 0;
+	for (int status, tries = 0;;) {
+		siginfo_t info;
+		int n = sigtimedwait(&caught, &info, waiting ? &(struct timespec){ .tv_nsec = 10000000 } : NULL);
+		if (n == SIGCHLD && waitpid(bwrap, &status, WNOHANG) == bwrap) {
+			if (!WIFSTOPPED(status)) return status;
+			ptrace(PTRACE_CONT, bwrap, 0, status >> 16 || sigismember(&caught, WSTOPSIG(status)) ? 0L : WSTOPSIG(status));
+		}                                                       /* si_code > 0: the terminal told the program, too */
+		if (n > 0 && n != SIGCHLD && (info.si_code <= 0 || given['t'].count || n == SIGHUP))
+			waiting |= BIT(n == SIGTSTP && given['t'].count ? SIGSTOP : n);
+		if (waiting && hand_on(waiting)) waiting = 0;
+		else if (waiting && ++tries == 500) kill(bwrap, SIGKILL);       /* 5 s: the start hangs */
+		if (n == SIGTSTP) {                                     /* stop with the program: the shell must see it */
+			kill(getpid(), SIGTSTP);
+			sigprocmask(SIG_UNBLOCK, &stop, NULL);
+			sigprocmask(SIG_BLOCK, &stop, NULL);
+		}
+	}
+}
+
+int main(int argc, char **argv) {
+	char fds[2][16], text[32], said[4096] = "", *found;
+	int i, fd, ends[2], stale = 0, status, self = getpid();
+	for (i = 1; i + 3 < argc && strcmp(argv[i], "--"); i++) {       /* what follows "--" are three words at least */
+		if (!strchr("feixkordclsnt", argv[i][1])) errno = EINVAL, die("understand", argv[i]);
+		struct words *to = &given[strchr("rdc", argv[i][1]) ? 'o' : argv[i][1] & 127];
+		int values = argv[i][1] == 'f' ? 2 : !strchr("snt", argv[i][1]);
+		if (!to->at && !(to->at = calloc((size_t)argc + 2, sizeof *to->at))) die("remember", argv[i]);
+		if (to == &given['o']) to->at[to->count++] = argv[i];
+		for (to->count += !values; values--;) to->at[to->count++] = argv[++i];
+	}
+	char **args = argv + i + 3, *file = argv[i + 1];
+	int count = i + 3 < argc ? atoi(argv[i + 2]) : 0;
+	if (count < 2 || args + count >= argv + argc) errno = EINVAL, die("read", "the command line");
+	program = (struct words){ args + count, (int)(argv + argc - args) - count };
+	for (i = 0; i < given['f'].count; i += 2) stale |= !fresh(given['f'].at[i], given['f'].at[i + 1]);
+	snprintf(text, sizeof text, "%u:%u", getuid(), getgid());
+	if (stale || (given['i'].count && strcmp(given['i'].at[0], text))) become(given['e']);
+	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd < 3);        /* 0, 1 and 2 are always open */
+	shed(given['k']);
+	for (i = 0; i < given['o'].count; i += 2) {
+		char *option = given['o'].at[i], *value = given['o'].at[i + 1];
+		if (option[1] == 'c' && filled(next_fd - 1, value, strlen(value)) < 0) die("fill", "memory file");
+		if (option[1] == 'd') place(filled(memfd_create("data", 0), value, strlen(value)), "fill", "memory file");
+		if (!strchr("or", option[1])) continue;
+		struct open_how how = { option[1] == 'o' ? O_PATH : O_RDONLY, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+		if ((fd = (int)syscall(SYS_openat2, AT_FDCWD, value, &how, sizeof how)) < 0 && given['e'].count) become(given['e']);
+		place(fd, "open", value);
+	}
+	/* The words of argv lie one after the other, each with its NUL: just what --args reads. So the command line of
+	   the sandbox's first process names no path of the host. */
+	place(filled(memfd_create("args", 0), args[0], (size_t)(program.at[0] - args[0])), "hand over", "arguments");
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) die("make", "pipe");
+	place(fcntl(ends[1], F_DUPFD, 0), "make", "pipe");
+	for (i = 0; i < 2; i++) snprintf(fds[i], sizeof fds[i], "%d", next_fd - 2 + i);
+	char **words = memcpy(program.at - 6, (char *[]){ file, "--json-status-fd", fds[1], "--args", fds[0], "--" }, 6 * sizeof *words);  /* in place of the arguments */
+
+	sigprocmask(SIG_BLOCK, &caught, NULL);
+	if ((bwrap = vfork()) == 0) child(words, self);
+	if (bwrap < 0) die("start", file);
+	ptrace(PTRACE_SEIZE, bwrap, NULL, PTRACE_O_EXITKILL);           /* lest a ^C that the program handles kill bwrap */
+	status = supervise();
+	restore_terminal();
+	if (read(ends[0], said, sizeof said - 1) > 0 && (found = strstr(said, "\"exit-code\":"))) return atoi(found + 12);
+	int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	if (code > 128 || !given['x'].count) return code > 128 ? code : 125;    /* > 128: a signal, before the exec */
+	snprintf(text, sizeof text, "%d", code);
+	given['x'].at[given['x'].count++] = text;
+	become(given['x']);
+}

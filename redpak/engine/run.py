@@ -1,0 +1,316 @@
+"""Carry a plan out: lower it, evaluate what is open, and start bwrap, through the helper where there is one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from redpak import log
+from redpak.engine import bwrap, host, locate, seccomp, sources, table
+from redpak.engine.spec import Blob, LaunchSpec, Opened, Value
+from redpak.errors import LaunchFailed, RedpakError, Refused, Usage
+from redpak.paths import shipped
+from redpak.plan.ops import Bind
+from redpak.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from redpak.plan.model import Plan
+
+CHUNK = 120_000  # bytes of one word of a command line; execve(2) takes 128 KiB
+MOST_ARGUMENTS = 1_500_000  # bytes of all words; the kernel takes a quarter of the stack limit, 2 MiB
+
+
+class Options(Record):
+    """How a plan is to be started."""
+
+    force: bool = False  # leave out what is missing
+    strict: bool = False  # refuse what is otherwise only noted
+    bwrap: str = ""  # the bwrap to use, '' = the host's
+    explain: tuple[
+        str, ...
+    ] = ()  # argv of what explains a failed start (gets bwrap's code and the program's words)
+    lowered: Callable[[Plan, LaunchSpec], None] | None = None  # told of a launch before anything is evaluated
+
+
+def run(
+    plan: Plan,
+    *,
+    force: bool = False,
+    strict: bool = False,
+    engine: str | None = None,
+    bwrap: str = "",
+    explain: Sequence[str] = (),
+    lowered: Callable[[Plan, LaunchSpec], None] | None = None,
+) -> int:
+    """Start the plan's command in its sandbox and return its exit code (128+n when signal n ended it).
+
+    Does not return at all where the helper takes this process's place. Raises Refused with every reason before
+    anything was started or made; NoProgram, CannotRun and LaunchFailed for the codes 127, 126 and 125.
+    """
+    options = Options(force=force, strict=strict, bwrap=bwrap, explain=tuple(explain), lowered=lowered)
+    return table.choose(plan, engine)(plan, options)
+
+
+def helper() -> str:
+    """Return the launch helper, '' where it is not built or switched off (REDPAK_NO_HELPER=1)."""
+    if os.environ.get("REDPAK_NO_HELPER", "0") not in ("", "0"):
+        return ""
+    program = shipped("engine", "redpak-launch")
+    return program if os.access(program, os.X_OK) else ""
+
+
+def start(plan: Plan, options: Options) -> int:
+    """Start a plan with bwrap; see `run`."""
+    if not plan.command:
+        raise Usage("there is no program to run", hint="Write it behind '--'.")
+    cover_stdio()
+    close_on_exec()
+    here = host.look(options.bwrap)
+    lowered = options.lowered
+    if any(op.src.literal is None for op in plan.mounts if isinstance(op, Bind)):
+        # Refuse what can be refused before a command runs, then again with the sources known.
+        from redpak.engine import commands
+
+        bwrap.lower(plan, here, force=options.force, strict=options.strict)
+        plan, lowered = commands.settle_sources(plan, here.bwrap), None
+    spec = bwrap.lower(plan, here, force=options.force, strict=options.strict)
+    for note in spec.notes:
+        log.warn(note)
+    for fd in spec.keep:
+        if not is_open(fd):
+            raise Refused(f"descriptor {fd} is not open", hint=f"Start with {fd}<FILE.")
+    reason = locate.program(plan, plan.command[0], os.environ)
+    if reason and not spec.create:
+        raise reason
+    if spec.umask >= 0:
+        os.umask(spec.umask)
+    try:
+        sources.make(spec.create)
+    except OSError as error:
+        raise LaunchFailed(f"cannot make '{error.filename}': {(error.strerror or '').lower()}") from error
+    if lowered is not None:
+        lowered(plan, spec)
+    stored = not spec.seccomp or seccomp.store(spec.seccomp, spec.seccomp_path)
+    # The helper's command line can be seen by every user of the host, the caller's variables must not.
+    shy = spec.inherit_env or any(isinstance(word, Value) and word.inherited for word in spec.args)
+    if not settled(spec):
+        from redpak.engine import commands
+
+        spec = commands.settle(spec)
+    program = "" if shy else helper()
+    if spec.become != (-1, -1) or not program:
+        # Imported now: whom we become may be unable to read our files.
+        from redpak.engine import supervise
+    if spec.rlimits:
+        import resource  # noqa: F401
+    joined = enter(spec)
+    if program and stored and reachable(spec, program) and fits(spec):
+        place(spec.keep, joined)
+        argv = helper_argv(spec, program, options.explain, tuple(joined))
+        flush()
+        os.execve(program, argv, clean_environment() if options.explain else {})
+    from redpak.engine import supervise
+
+    limit(spec)
+    flush()
+    ended = supervise.supervise(spec, joined)
+    if ended.code is not None:
+        return ended.code
+    raise explained(plan, ended.bwrap)
+
+
+def explained(plan: Plan, code: int) -> RedpakError:
+    """Return why bwrap ended with `code` before the program ran: 126, 127 or 125."""
+    reason = locate.program(plan, plan.command[0], os.environ) if plan.command else None
+    if reason:
+        return reason
+    hint = "bwrap has said why above; look at the mounts with 'redpak plan'."
+    return LaunchFailed(f"the sandbox of node '{plan.node}' could not be started (bwrap: {code})", hint=hint)
+
+
+def settled(spec: LaunchSpec) -> bool:
+    """Tell whether nothing is left to evaluate."""
+    if spec.inherit_env or any(isinstance(word, Value) for word in spec.args):
+        return False
+    return all(one.content.literal is not None for one in spec.descriptors if isinstance(one, Blob))
+
+
+def is_open(fd: int) -> bool:
+    """Tell whether a descriptor is open."""
+    try:
+        os.fstat(fd)
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            return False
+        raise
+    return True
+
+
+def cover_stdio() -> None:
+    """Open 0, 1 and 2 where the caller closed them, before anything else gets these numbers; make them block."""
+    for fd in (0, 1, 2):
+        try:
+            os.set_blocking(fd, True)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            os.set_inheritable(os.open("/dev/null", os.O_RDWR), True)  # noqa: FBT003
+
+
+def close_on_exec() -> None:
+    """Let no program that we start inherit a descriptor of the caller; those that are passed on are opened up again."""
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd > 2:
+            try:
+                os.set_inheritable(fd, False)  # noqa: FBT003
+            except OSError as error:
+                if error.errno != errno.EBADF:  # the listing's own descriptor
+                    raise
+
+
+def clean_environment() -> dict[str, str]:
+    """Return our environment without what makes the dynamic linker load other code."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("LD_")}
+
+
+def enter(spec: LaunchSpec) -> dict[int, int]:
+    """Join and leave namespaces, drop groups, become another user: what bwrap and the helper leave to us.
+
+    Returns the open namespaces that bwrap joins: {number in its arguments: descriptor}. Raises LaunchFailed.
+    """
+    for_bwrap: dict[int, int] = {}
+    try:
+        if spec.joins or spec.newtime:
+            from redpak.kernel import ns
+
+            for join in spec.joins:
+                fd = os.open(join.path, os.O_RDONLY | os.O_CLOEXEC)
+                if join.fd:
+                    for_bwrap[join.fd] = fd
+                else:
+                    ns.setns(fd, join.kind, join.path)
+                    os.close(fd)
+            if spec.newtime:
+                if os.geteuid() == 0:
+                    ns.unshare(ns.CLONE_NEWTIME)
+                else:
+                    ns.unshare_as_myself(ns.CLONE_NEWTIME)
+        if spec.smack:
+            with open("/proc/self/attr/current", "w", encoding="ascii") as file:
+                file.write(spec.smack)
+        if os.geteuid() == 0:
+            drop_groups(must=spec.become != (-1, -1))
+            user, group = spec.become
+            if group >= 0:
+                os.setresgid(group, group, group)
+            if user >= 0:
+                os.setresuid(user, user, user)
+    except OSError as error:
+        thing = f" '{error.filename}'" if error.filename else ""
+        why = (error.strerror or "").lower()
+        hint = "Joining takes rights over the namespace: start as root, or join its user namespace too."
+        raise LaunchFailed(
+            f"cannot enter the sandbox's identity and namespaces:{thing} {why}", hint=hint
+        ) from error
+    return for_bwrap
+
+
+def drop_groups(*, must: bool) -> None:
+    """Drop supplementary groups; inside a user namespace that forbids it they mean nothing anyway, unless `must`."""
+    try:
+        os.setgroups([])
+    except PermissionError:
+        if must and os.getgroups():
+            raise
+
+
+def limit(spec: LaunchSpec) -> None:
+    """Set resource limits on this process (and so on everything that it starts). Raises LaunchFailed."""
+    if not spec.rlimits:
+        return
+    import resource
+
+    for one in spec.rlimits:
+        try:
+            resource.setrlimit(rlimit_number(one.name), (one.soft, one.hard))
+        except (OSError, ValueError) as error:
+            raise LaunchFailed(f"{one.because}: cannot limit '{one.name}': {error}") from error
+
+
+def rlimit_number(name: str) -> int:
+    """Return the kernel's number of a resource limit."""
+    import resource
+
+    number: int = getattr(resource, "RLIMIT_" + name.upper())
+    return number
+
+
+def reachable(spec: LaunchSpec, program: str) -> bool:
+    """Tell whether whom we have become may start the helper and read the filter's file."""
+    if spec.become == (-1, -1):
+        return True
+    read = os.access(spec.seccomp_path, os.R_OK, effective_ids=True) if spec.seccomp else True
+    return read and os.access(program, os.X_OK, effective_ids=True)
+
+
+def fits(spec: LaunchSpec) -> bool:
+    """Tell whether a settled LaunchSpec can be written on a command line."""
+    total = 0
+    for one in spec.descriptors:
+        content = (one.content.literal or "") if isinstance(one, Blob) else one.path
+        if "\0" in content:
+            return False
+        total += len(os.fsencode(content)) + 20
+    for word in (*spec.args, *spec.program):
+        size = len(os.fsencode(word)) if isinstance(word, str) else 0
+        if size >= CHUNK:
+            return False
+        total += size + 10
+    return total < MOST_ARGUMENTS
+
+
+def flush() -> None:
+    """Write out what is still in Python's buffers; None stands for a descriptor that was closed."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
+def place(keep: tuple[int, ...], joined: dict[int, int]) -> None:
+    """Open what is passed on up again, and move open namespaces to the numbers that bwrap's arguments name."""
+    for fd in keep:
+        os.set_inheritable(fd, True)  # noqa: FBT003
+    for number, fd in joined.items():
+        if fd != number:
+            os.dup2(fd, number, inheritable=True)
+        else:
+            os.set_inheritable(fd, True)  # noqa: FBT003
+
+
+def helper_argv(
+    spec: LaunchSpec, program: str, explain: tuple[str, ...], joined: tuple[int, ...]
+) -> list[str]:
+    """Return the helper's command line for a settled LaunchSpec (what the options mean: launch.c)."""
+    argv = [program]
+    for fd in sorted({*spec.keep, *joined}):
+        argv += ["-k", str(fd)]
+    for word in explain:
+        argv += ["-x", word]
+    for one in spec.descriptors:
+        if isinstance(one, Opened):
+            argv += ["-o" if one.how == "path" else "-r", one.path]
+            continue
+        content = os.fsencode(one.content.literal or "")
+        argv += ["-d", os.fsdecode(content[:CHUNK])]
+        for at in range(CHUNK, len(content), CHUNK):
+            argv += ["-c", os.fsdecode(content[at : at + CHUNK])]
+    for limit_ in spec.rlimits:
+        argv += ["-l", f"{rlimit_number(limit_.name)}:{limit_.soft}:{limit_.hard}"]
+    argv += [flag for flag, on in (("-s", spec.scope), ("-n", spec.pidns), ("-t", spec.newsession)) if on]
+    words = [word for word in spec.args if isinstance(word, str)]
+    return [*argv, "--", spec.bwrap, str(len(words)), *words, *spec.program]

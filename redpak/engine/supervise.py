@@ -1,0 +1,305 @@
+"""Start bwrap and stand in for the program until it ends: what the helper (launch.c) does, in Python.
+
+Used where the helper is not built. Both behave alike; a test compares them.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import termios
+
+from redpak.engine.spec import FIRST_FD, Blob, LaunchSpec, Opened
+from redpak.errors import LaunchFailed
+from redpak.kernel import files, landlock, process, trace
+from redpak.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+TOLD = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTSTP,
+)
+CAUGHT = frozenset((*TOLD, signal.SIGCHLD))
+LAST_SIGNAL = 64
+RETRY_S = 0.01
+TRIES = 500  # 5 s: the start hangs
+PTRACE_EVENT_STOP = 128
+
+
+class Ended(Record):
+    """How it went: the program's code (None when it was never started), and bwrap's."""
+
+    code: int | None
+    bwrap: int
+
+
+def memory(content: bytes) -> int:
+    """Return a descriptor of a memory file that holds `content`, at its start."""
+    fd = os.memfd_create("data", os.MFD_CLOEXEC)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _high(fd: int, above: int) -> int:
+    """Move a descriptor to a number of at least `above`, close-on-exec."""
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above)
+    os.close(fd)
+    return moved
+
+
+def _prepare(spec: LaunchSpec, joined: dict[int, int]) -> dict[int, int]:
+    """Open everything that bwrap reads: {its number: our descriptor}. Raises OSError."""
+    above = FIRST_FD + len(spec.descriptors) + 2
+    placed: dict[int, int] = {}
+    for number, one in spec.numbered():
+        if isinstance(one, Blob):
+            fd = memory(os.fsencode(one.content.literal or ""))
+        elif one.how == "read" and one.path == spec.seccomp_path and spec.seccomp:
+            fd = memory(spec.seccomp)
+        else:
+            fd = _open(one)
+        placed[number] = _high(fd, above)
+    words = [os.fsencode(word) for word in (*_words(spec), "--json-status-fd", str(above - 1))]
+    placed[above - 2] = _high(memory(b"".join(word + b"\0" for word in words)), above)
+    for number, fd in joined.items():
+        placed[number] = _high(fd, above)
+    return placed
+
+
+def _words(spec: LaunchSpec) -> list[str]:
+    return [word if isinstance(word, str) else str(word.content) for word in spec.args]
+
+
+def _open(one: Opened) -> int:
+    return files.open_plain(one.path, os.O_PATH if one.how == "path" else os.O_RDONLY)
+
+
+def _child(spec: LaunchSpec, placed: dict[int, int], argv: list[str], parent: int) -> None:
+    """Become bwrap. Between fork and exec: nothing but system calls; returns only by an exception."""
+    if os.getppid() != parent:
+        os._exit(125)
+    process.die_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the call
+        os._exit(125)
+    if os.geteuid() != 0:
+        process.clear_ambient()
+    for number in range(1, LAST_SIGNAL + 1):
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):
+            continue  # KILL, STOP, and those that the C library keeps for itself
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if spec.scope:
+        landlock.scope()
+    files.close_on_exec()
+    for number, fd in placed.items():
+        os.dup2(fd, number, inheritable=True)
+    for fd in spec.keep:
+        os.set_inheritable(fd, True)  # noqa: FBT003
+    os.execve(argv[0], argv, {})
+
+
+class _Terminal:
+    """The state of the terminal at standard input, to be put back."""
+
+    def __init__(self) -> None:
+        self.modes: list[Any] | None = None
+        self.group = -1
+        if not os.isatty(0):
+            return
+        try:
+            self.modes = termios.tcgetattr(0)
+            if os.tcgetpgrp(0) == os.getpgrp():
+                self.group = os.getpgrp()
+        except (OSError, termios.error):
+            pass  # not our controlling terminal
+
+    def restore(self) -> None:
+        """Put modes and foreground group back, if we had the terminal."""
+        if self.group < 0 or self.modes is None:
+            return
+        before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        try:
+            os.tcsetpgrp(0, self.group)
+            termios.tcsetattr(0, termios.TCSADRAIN, self.modes)
+        except (OSError, termios.error):
+            pass  # the terminal is gone
+        finally:
+            signal.signal(signal.SIGTTOU, before)
+
+
+class _Status:
+    """What bwrap says on its status descriptor (a few small JSON documents)."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.said = b""
+
+    def number(self, key: str) -> int | None:
+        """Return the number of a key, None while it was not said."""
+        while True:
+            try:
+                data = os.read(self.fd, 4096)
+            except BlockingIOError:
+                break
+            if not data:
+                break
+            self.said += data
+        mark = f'"{key}":'.encode()
+        at = self.said.find(mark)
+        if at < 0:
+            return None
+        digits = self.said[at + len(mark) :].lstrip()
+        end = 0
+        while end < len(digits) and digits[end : end + 1].isdigit():
+            end += 1
+        return int(digits[:end]) if end and end < len(digits) else None
+
+
+def _first_child(pid: int) -> int:
+    """Return the first child of a process, 0 for none (proc_pid_children(5))."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            said = file.read(32).split()
+    except OSError:
+        return 0
+    return int(said[0]) if said else 0
+
+
+def _same_program(pid: int, bwrap: os.stat_result) -> bool:
+    """Tell whether a process still runs bwrap itself."""
+    try:
+        at = os.stat(f"/proc/{pid}/exe")
+    except OSError:
+        return False
+    return (at.st_dev, at.st_ino) == (bwrap.st_dev, bwrap.st_ino)
+
+
+def _hand_on(numbers: set[int], status: _Status, spec: LaunchSpec, bwrap: os.stat_result) -> bool:
+    """Send signals to the program; False while it does not run yet."""
+    above = status.number("child-pid")
+    if above is None:
+        return False
+    pid = _first_child(above) if spec.pidns else above
+    if not pid or _same_program(pid, bwrap):
+        return False
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if spec.pidns and _first_child(above) != pid:
+            return False
+        for number in numbers:
+            signal.pidfd_send_signal(fd, number)
+    except ProcessLookupError:
+        pass  # it ended: bwrap will say how
+    finally:
+        os.close(fd)
+    return True
+
+
+def _stop_with_program() -> None:
+    """Stop, so that the shell sees it and takes the terminal back; goes on at SIGCONT."""
+    os.kill(os.getpid(), signal.SIGTSTP)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTSTP,))
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTSTP,))
+
+
+def _wait(pid: int, status: _Status, spec: LaunchSpec, bwrap: os.stat_result) -> int:
+    """Wait for bwrap to end, handing signals on meanwhile; return its wait status."""
+    waiting: set[int] = set()
+    tries = 0
+    while True:
+        info: signal.struct_siginfo | None
+        if waiting:
+            info = signal.sigtimedwait(CAUGHT, RETRY_S)
+        else:
+            info = signal.sigwaitinfo(CAUGHT)
+        number = info.si_signo if info else 0
+        # Several changes may share one SIGCHLD.
+        while True:
+            changed, code = os.waitpid(pid, os.WNOHANG)
+            if not changed:
+                break
+            if not os.WIFSTOPPED(code):
+                return code
+            stop = os.WSTOPSIG(code)
+            drop = code >> 16 == PTRACE_EVENT_STOP or stop in CAUGHT  # the program answers these
+            trace.resume(pid, 0 if drop else stop)
+        # What the terminal sends (si_code > 0) reaches the program by itself, unless it has a session of its own.
+        if info and number in TOLD and (info.si_code <= 0 or spec.newsession or number == signal.SIGHUP):
+            waiting.add(signal.SIGSTOP if number == signal.SIGTSTP and spec.newsession else number)
+        if waiting and _hand_on(waiting, status, spec, bwrap):
+            waiting.clear()
+            tries = 0
+        elif waiting:
+            tries += 1
+            if tries == TRIES:
+                os.kill(pid, signal.SIGKILL)
+        if number == signal.SIGTSTP:
+            _stop_with_program()
+
+
+def supervise(spec: LaunchSpec, joined: dict[int, int]) -> Ended:
+    """Carry out a settled LaunchSpec in this process's place and return how it ended.
+
+    `joined` are open namespaces for bwrap: {number in the arguments: descriptor}. The caller's session keyring is
+    left for good. Raises LaunchFailed when something cannot be opened.
+    """
+    try:
+        process.new_session_keyring()
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):  # nobody can use keys here
+            raise LaunchFailed(f"cannot leave the session keyring: {error.strerror}") from error
+    try:
+        placed = _prepare(spec, joined)
+        bwrap = os.stat(spec.bwrap)
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        why = (error.strerror or "").lower()
+        raise LaunchFailed(f"cannot open '{error.filename or spec.bwrap}' for the sandbox: {why}") from error
+    above = FIRST_FD + len(spec.descriptors)
+    placed[above + 1] = _high(writer, above + 2)
+    argv = [spec.bwrap, "--args", str(above), "--", *spec.program]
+    terminal = _Terminal()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _child(spec, placed, argv, parent)
+        except OSError as error:
+            os.write(2, f"redpak: error: cannot start '{argv[0]}': {error.strerror}\n".encode())
+        finally:
+            os._exit(125)
+    try:
+        for fd in placed.values():
+            os.close(fd)
+        try:
+            trace.seize(pid)  # lest a ^C that the program handles kills bwrap, and bwrap the program
+        except OSError:
+            pass  # forbidden here: then ^C ends the sandbox, as with bwrap alone
+        status = _Status(reader)
+        ended = _wait(pid, status, spec, bwrap)
+        code = status.number("exit-code")
+    finally:
+        os.close(reader)
+        terminal.restore()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if os.WIFSIGNALED(ended) and code is None:
+        code = 128 + os.WTERMSIG(ended)
+    return Ended(code=code, bwrap=os.waitstatus_to_exitcode(ended))

@@ -1,0 +1,34 @@
+"""Every engine: one line each, imported when it is used."""
+
+from __future__ import annotations
+
+from redpak.errors import Usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redpak.engine.run import Options
+    from redpak.plan.model import Plan
+
+    Start = Callable[[Plan, Options], int]
+
+ENGINES = {
+    # name: (module, function that starts a plan)
+    "bwrap": ("redpak.engine.run", "start"),
+    "fake": ("redpak.engine.fake", "start"),
+}
+DEFAULT = "bwrap"
+
+
+def choose(plan: Plan, name: str | None = None) -> Start:
+    """Return the function that starts `plan`. Raises Usage for an engine that does not exist."""
+    chosen = name or DEFAULT
+    if chosen not in ENGINES:
+        hint = f"Choose one of: {', '.join(sorted(ENGINES))}."
+        raise Usage(f"there is no engine '{chosen}' to start node '{plan.node}'", hint=hint)
+    import importlib
+
+    module, function = ENGINES[chosen]
+    start: Start = getattr(importlib.import_module(module), function)
+    return start

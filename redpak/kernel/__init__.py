@@ -1,0 +1,1 @@
+"""The only ctypes: one function a system call."""

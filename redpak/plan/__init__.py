@@ -1,0 +1,1 @@
+"""Plans: a launch as pure data."""

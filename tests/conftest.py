@@ -1,0 +1,123 @@
+"""What every ring shares: the marker `needs`, programs run as a user would, and the settings of hypothesis."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.features import missing
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+STRICT = os.environ.get("REDPAK_TEST_STRICT") == "1"
+MAY_SKIP = frozenset(os.environ.get("REDPAK_TEST_MAY_SKIP", "").split())
+
+settings.register_profile(
+    "redpak", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("redpak")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose needs this host does not meet; fail it where CI says that they must be met."""
+    for mark in item.iter_markers("needs"):
+        for feature in mark.args:
+            why = missing(feature)
+            if why is None:
+                continue
+            # Who runs the tests is a choice, not a lack: the other user's run has these.
+            if STRICT and feature not in {"root", "user"} | MAY_SKIP:
+                pytest.fail(f"this host lacks '{feature}': {why}", pytrace=False)
+            pytest.skip(f"needs '{feature}': {why}")
+
+
+class Ran:
+    """How a program ended."""
+
+    def __init__(self, argv: list[str], done: subprocess.CompletedProcess[bytes]) -> None:
+        self.argv = argv
+        self.code = done.returncode
+        self.out = done.stdout.decode(errors="replace")
+        self.err = done.stderr.decode(errors="replace")
+
+    def __repr__(self) -> str:
+        return f"{self.argv} ended with {self.code}\n--- out\n{self.out}--- err\n{self.err}---"
+
+
+class Program:
+    """One of this checkout's programs. `argv` and `environ` are there for tests that start it by themselves."""
+
+    def __init__(self, name: str, env: dict[str, str], cwd: Path) -> None:
+        self.argv = [sys.executable, str(REPOSITORY / "scripts" / name)]
+        self.environ = {**env, "PYTHONPATH": str(REPOSITORY)}
+        self.cwd = cwd
+
+    def __call__(
+        self,
+        *words: str | Path,
+        env: dict[str, str] | None = None,
+        stdin: bytes = b"",
+        timeout_s: float = 60,
+        cwd: str | Path | None = None,
+        pass_fds: tuple[int, ...] = (),
+    ) -> Ran:
+        """Run it to its end: `redpak("run", leaf, "--", "true").code`."""
+        argv = [*self.argv, *map(str, words)]
+        done = subprocess.run(
+            argv,
+            input=stdin,
+            capture_output=True,
+            env={**self.environ, **(env or {})},
+            timeout=timeout_s,
+            cwd=cwd or self.cwd,
+            pass_fds=pass_fds,
+            check=False,
+        )
+        return Ran(argv, done)
+
+
+@pytest.fixture
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return a clean environment for programs: nothing of the developer's own, and a cache of its own."""
+    home = tmp_path_factory.mktemp("home")
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+    }
+
+
+@pytest.fixture
+def redpak(environment: dict[str, str], tmp_path: Path) -> Program:
+    """Return the program `redpak`, in a clean environment."""
+    return Program("redpak", environment, tmp_path)
+
+
+@pytest.fixture
+def redwrap(environment: dict[str, str], tmp_path: Path) -> Program:
+    """Return the program `redwrap`, in a clean environment."""
+    return Program("redwrap", environment, tmp_path)
+
+
+@pytest.fixture
+def redconf(environment: dict[str, str], tmp_path: Path) -> Program:
+    """Return the program `redconf`, in a clean environment."""
+    return Program("redconf", environment, tmp_path)
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Path]:
+    """Return a directory for nodes that the current user owns, which is not writable for others."""
+    at = tmp_path / "pool"
+    at.mkdir(mode=0o755)
+    yield at
+    for folder, _, _ in os.walk(at):  # a sandbox may leave directories that even pytest cannot empty
+        if not os.path.islink(folder):
+            os.chmod(folder, 0o755)

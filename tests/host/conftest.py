@@ -1,0 +1,103 @@
+"""The host ring: real namespaces, over every bubblewrap of this host, and nothing may be left behind."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.features import bwraps
+
+SUBREAPER = 36  # prctl(2): PR_SET_CHILD_SUBREAPER
+PATIENCE_S = 5  # how long a process that is already dying may take
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test that asks for `bwrap` the path of each bubblewrap in turn, and for `helper` both ways to launch."""
+    if "bwrap" in metafunc.fixturenames:
+        found = bwraps() or {"none": ""}
+        metafunc.parametrize("bwrap", list(found.values()), ids=list(found))
+    if "helper" in metafunc.fixturenames:
+        metafunc.parametrize("helper", [{}, {"REDPAK_NO_HELPER": "1"}], ids=["helper", "no-helper"])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def orphans_come_to_us() -> None:
+    """Make processes that lose their parent children of this one, so that they can be found."""
+    ctypes.CDLL(None, use_errno=True).prctl(SUBREAPER, 1, 0, 0, 0)
+
+
+def descriptors() -> dict[int, str]:
+    """Return what this process holds open."""
+    held: dict[int, str] = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            held[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # the descriptor that listed the directory
+            continue
+    return held
+
+
+def mounts() -> set[str]:
+    """Return the mount points of the host."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as lines:
+        return {line.split()[4] for line in lines}
+
+
+def children() -> set[int]:
+    """Return the living children of this process, orphans of its children included. Collects the dead."""
+    alive: set[int] = set()
+    for thread in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{thread}/children", encoding="ascii") as pids:
+            alive.update(map(int, pids.read().split()))
+    return {pid for pid in alive if not is_dead(pid)}
+
+
+def is_dead(pid: int) -> bool:
+    """Tell whether a child has ended, and collect it if so."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
+
+
+def ends(pid: int) -> bool:
+    """Wait a little for a child to end."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        ended = bool(select.select([fd], [], [], PATIENCE_S)[0])
+    finally:
+        os.close(fd)
+    return ended and is_dead(pid)
+
+
+def name_of(pid: int) -> str:
+    """Return the command line of a process."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return "?"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """Fail a test that leaves a descriptor, a mount of the host, or a process."""
+    before = descriptors(), mounts(), children()
+    yield
+    fds = {fd: what for fd, what in descriptors().items() if fd not in before[0]}
+    left = [pid for pid in children() - before[2] if not ends(pid)]
+    named = [f"{pid} {name_of(pid)}" for pid in left]
+    for pid in left:  # one test's orphan is not the next one's
+        os.kill(pid, signal.SIGKILL)
+        ends(pid)
+    assert not fds, f"descriptors left open: {fds}"
+    assert not named, f"processes left running: {named}"
+    assert mounts() <= before[1], f"mounts left on the host: {mounts() - before[1]}"

@@ -1,0 +1,204 @@
+"""A program's exit code, signals and terminal come through, and it never outlives its launcher."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import signal
+import subprocess
+import termios
+from pathlib import Path
+
+import pytest
+
+from redpak.plan.ops import Dir, File
+from redpak.text import text
+from tests.host.engine_plans import HERE, Launcher, bind, launcher, plan, shell  # noqa: F401 - the fixture `launch`
+
+pytestmark = pytest.mark.needs("userns", "bwrap")
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 42, 125, 126, 127, 255])
+def test_the_programs_own_code_returns(launch: Launcher, code: int) -> None:
+    assert launch(shell(f"exit {code}"))[0] == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGINT])
+def test_death_by_signal_n_is_128_plus_n(launch: Launcher, number: int) -> None:
+    assert launch(shell(f"kill -{int(number)} $$"))[0] == 128 + number
+
+
+def test_a_program_that_is_not_there_is_127(launch: Launcher) -> None:
+    code, _, err = launch(plan("no-such-program"))
+    assert code == 127
+    assert "program 'no-such-program' is not in the sandbox" in err
+    assert launch(plan("/usr/bin/no-such-program"))[0] == 127
+
+
+def test_a_program_that_cannot_be_executed_is_126(launch: Launcher, pool: Path) -> None:
+    script = pool / "script"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o644)
+    for word in ("/script", "/usr", "/tmp", "/made"):
+        mounts = (bind("/script", script), File(dst="/made", content=text("x"), because=HERE))
+        assert launch(plan(word, mounts=mounts))[0] == 126, word
+
+
+def test_a_script_whose_interpreter_is_missing_is_126(launch: Launcher, pool: Path) -> None:
+    script = pool / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    code, _, err = launch(plan("/script", mounts=(bind("/script", script),)))
+    assert code == 126
+    assert "/no/such/interpreter" in err
+
+
+def test_a_start_that_bwrap_cannot_make_is_125(launch: Launcher) -> None:
+    code, out, _ = launch(shell("echo started", choices={"chdir": "/no/such/directory"}))
+    assert (code, out) == (125, "")
+
+
+def test_a_megabyte_passes_in_and_out(launch: Launcher) -> None:
+    blob = os.urandom(1 << 19).hex().encode()
+    code, out, _ = launch(plan("cat"), stdin=blob)
+    assert (code, out.encode()) == (0, blob)
+
+
+def test_closed_standard_descriptors_are_harmless(launch: Launcher) -> None:
+    script = 'exec "$@" <&- 2>&-'
+    code, out, _ = launch(shell("readlink /proc/self/fd/0; exit 5"), wrapper=["/bin/sh", "-c", script, "sh"])
+    assert (code, out) == (5, "/dev/null\n")
+
+
+def started(launch: Launcher, made: object, **more: object) -> subprocess.Popen[bytes]:
+    """Start a plan whose program says 'ready' and return when it has."""
+    argv = launch.argv(made)  # type: ignore[arg-type]
+    child = subprocess.Popen(
+        argv,
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        env=launch.environ,
+        **more,  # type: ignore[call-overload]
+    )
+    assert child.stdout.readline() == b"ready\n"
+    return child  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("number", ["TERM", "INT", "HUP", "USR1", "USR2", "QUIT"])
+@pytest.mark.parametrize("pid", ["new", "host"])
+def test_a_signal_reaches_the_program_and_its_code_returns(launch: Launcher, number: str, pid: str) -> None:
+    script = f"trap 'echo told; exit 7' {number}; echo ready; while :; do sleep 0.05; done"
+    made = plan("/bin/bash", "-c", script, namespaces={"pid": pid})
+    with started(launch, made) as child:
+        child.send_signal(getattr(signal, f"SIG{number}"))
+        assert child.communicate(timeout=20)[0] == b"told\n"
+        assert child.returncode == 7
+
+
+def test_a_signal_during_the_start_is_not_lost(launch: Launcher) -> None:
+    child = subprocess.Popen(launch.argv(shell("sleep 60")), env=launch.environ, start_new_session=True)
+    with child:
+        with contextlib.suppress(ProcessLookupError):
+            # the helper or the supervisor is there once it has a child
+            while not Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text():
+                select.select([], [], [], 0.001)
+            child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=20) in (143, -15)
+
+
+def test_nothing_lives_on_when_the_launcher_is_killed(launch: Launcher) -> None:
+    reader, writer = os.pipe()
+    with started(launch, shell("echo ready; sleep 1000 & exec sleep 1000"), stderr=writer) as child:
+        os.close(writer)
+        child.kill()
+        child.wait(timeout=20)
+        # the write end is held by every process of the sandbox; end of file comes when the last is gone
+        assert select.select([reader], [], [], 10)[0]
+        assert os.read(reader, 1) == b""
+    os.close(reader)
+
+
+def on_terminal(launch: Launcher, made: object, keys: bytes, *, after: bytes) -> tuple[int, bytes, bool]:
+    """Start a plan on a new terminal, press `keys` when it has said `after`; return code, screen, modes restored."""
+    argv = launch.argv(made)  # type: ignore[arg-type]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(argv[0], argv, launch.environ)
+    before = termios.tcgetattr(terminal)
+    screen = b""
+    pressed = False
+    while True:
+        assert select.select([terminal], [], [], 20)[0], screen
+        try:
+            said = os.read(terminal, 4096)
+        except OSError:  # EIO: the last process has closed it
+            said = b""
+        if not said:
+            break
+        screen += said
+        if not pressed and after in screen:
+            os.write(terminal, keys)
+            pressed = True
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    restored = termios.tcgetattr(terminal)[:4] == before[:4]
+    os.close(terminal)
+    return code, screen, restored
+
+
+def test_control_c_reaches_a_program_that_handles_it(launch: Launcher) -> None:
+    script = "trap 'echo told; exit 9' INT; stty -echo; echo ready; while :; do sleep 0.05; done"
+    code, screen, restored = on_terminal(launch, shell(script), b"\x03", after=b"ready")
+    assert (code, b"told" in screen, restored) == (9, True, True)
+
+
+def test_control_c_reaches_a_program_in_a_session_of_its_own(launch: Launcher) -> None:
+    script = "trap 'echo told; exit 9' INT; echo ready; while :; do sleep 0.05; done"
+    made = shell(script, choices={"new-session": True})
+    code, screen, _ = on_terminal(launch, made, b"\x03", after=b"ready")
+    assert (code, b"told" in screen) == (9, True)
+
+
+def test_the_terminal_is_the_programs(launch: Launcher) -> None:
+    code, screen, restored = on_terminal(
+        launch, shell("tty <&0 >/dev/null; stty raw; echo go; head -c1"), b"x", after=b"go"
+    )
+    assert code == 0
+    assert screen.endswith(b"x")
+    assert restored
+
+
+def test_a_killed_program_leaves_a_usable_terminal(launch: Launcher) -> None:
+    code, _, restored = on_terminal(launch, shell("stty raw -echo; echo go; kill -9 $$"), b"", after=b"go")
+    assert (code, restored) == (137, True)
+
+
+def test_stop_and_continue_reach_the_shell_that_started_us(launch: Launcher) -> None:
+    argv = launch.argv(shell("echo ready; read x; echo got $x", mounts=(Dir(dst="/d", because=HERE),)))
+    pid, terminal = pty.fork()
+    if pid == 0:
+        # stands in for an interactive shell: a job in a process group of its own, in the foreground
+        job = os.fork()
+        if job == 0:
+            os.setpgid(0, 0)
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            os.tcsetpgrp(0, os.getpgrp())
+            signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+            os.execve(argv[0], argv, launch.environ)
+        _, status = os.waitpid(job, os.WUNTRACED)
+        os.write(1, b"STOPPED\n" if os.WIFSTOPPED(status) else b"ENDED\n")
+        os.killpg(job, signal.SIGCONT)
+        _, status = os.waitpid(job, 0)
+        os._exit(os.waitstatus_to_exitcode(status) & 255)
+    screen = b""
+    sent = set()
+    while b"got hello" not in screen:
+        assert select.select([terminal], [], [], 20)[0], screen
+        screen += os.read(terminal, 4096)
+        for seen, keys in ((b"ready", b"\x1a"), (b"STOPPED", b"hello\n")):
+            if seen in screen and keys not in sent:
+                os.write(terminal, keys)
+                sent.add(keys)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
