@@ -89,7 +89,7 @@ def finished(work: Lowering) -> LaunchSpec:
         inherit_env=bool(plan.choice("inherit-env")),
         uid=work.host.uid,
         gid=work.host.gid,
-        files=plan.files,
+        files=(*plan.files, *work.listed),
         seccomp=work.filter,
         seccomp_path=work.filter_path,
         confine=confine,

@@ -243,7 +243,9 @@ def settle_sources(plan: Plan, bwrap: str) -> Plan:
         return plan
     sealed = plan.profile == "sealed"
     allowed = seccomp.build(local_sockets=False) if sealed and seccomp.supported() else b""
-    spec = LaunchSpec(bwrap=bwrap, args=(), uid=plan.uid, gid=plan.gid, command_filter=allowed, confine=sealed)
+    spec = LaunchSpec(
+        bwrap=bwrap, args=(), uid=plan.uid, gid=plan.gid, command_filter=allowed, confine=sealed
+    )
     answers = iter(evaluate([(op.src, sealed, op.because) for op in open_ends], spec))
     return plan.but(
         mounts=tuple(

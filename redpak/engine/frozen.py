@@ -191,7 +191,7 @@ class _Script:
                 self.lines.append(f"{name}=$(LC_ALL=C {_program('date')} {quote(DATE)})")
             case Run(command=command):
                 name = self.variable()
-                end = ""
+                end = "" if strip else " && printf x"
                 # Python runs it again then, and says why it fails; or the configuration has changed.
                 self.lines.append(
                     f'{name}=$(rp_run {quote(command)}{end}) || rp_anew "$@"  # {comment(because)}'

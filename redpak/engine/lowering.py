@@ -11,7 +11,7 @@ from redpak.text import Text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from redpak.engine.host import Host
-    from redpak.plan.model import Plan
+    from redpak.plan.model import FileInput, Plan
 
 
 class Reason(Record):
@@ -53,6 +53,7 @@ class Lowering:
         self.joined: list[Join] = []
         self.reasons: list[Reason] = []
         self.notes: list[str] = []
+        self.listed: list[FileInput] = []  # directories whose entries matter
         self.because = {choice.name: choice.because for choice in plan.choices}
         self.become = (-1, -1)
         self.filter = b""

@@ -8,6 +8,7 @@ import stat
 from redpak.engine import destinations, sources
 from redpak.engine.locate import Tree, locate
 from redpak.engine.spec import Blob, Opened
+from redpak.engine.spread import spread
 from redpak.plan.ops import Bind, Dev, Dir, File, InheritFd, Lock, Mqueue, Proc, Symlink, Tmpfs
 from redpak.record import assert_never
 
@@ -27,11 +28,13 @@ PROC_HIDDEN = (
 
 def mounts(work: Lowering) -> None:
     """Add every operation on the file tree."""
-    tree = Tree(work.plan)
+    apart = spread(work)
+    tree = Tree(work.plan.but(mounts=apart.ops))
+    work.listed += apart.listed
     made = {"/"}
     shown: dict[str, str] = {}  # destination of a bind → canonical host path
     locks: list[Lock] = []
-    for op in work.plan.mounts:
+    for op in apart.ops:
         if isinstance(op, Lock):
             locks.append(op)
             continue
@@ -56,6 +59,8 @@ def mounts(work: Lowering) -> None:
                 if folder not in tree.ops:
                     work.args += ["--dir", folder]
         mount(work, op, where, ready)
+    for folder in apart.sealed:
+        work.args += ["--remount-ro", folder]
     for lock in locks:
         at = locate(work.plan, lock.dst)
         if at.what == "missing":

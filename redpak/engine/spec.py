@@ -94,7 +94,9 @@ class LaunchSpec(Record):
     )
     seccomp_path: str = ""
     confine: bool = True  # commands run inside a sandbox of their own (the sealed profile)
-    command_filter: bytes = b""  # the filter of that sandbox; b"" where there is no command, or none for this machine
+    command_filter: bytes = (
+        b""  # the filter of that sandbox; b"" where there is no command, or none for this machine
+    )
     command_filter_path: str = ""  # where `seccomp.keep` puts it
     # What only Python does, before it starts the helper; see `why_not_frozen`.
     become: tuple[int, int] = (-1, -1)  # user and group to run as; -1: as launched
