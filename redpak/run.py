@@ -57,7 +57,9 @@ def tool(
     except subprocess.TimeoutExpired:
         raise RedpakError(f"'{argv[0]}' ran longer than {timeout_s:g} s and was killed", hint=hint) from None
     except OSError as error:
-        raise RedpakError(f"cannot run '{argv[0]}': {(error.strerror or str(error)).lower()}", hint=hint) from error
+        raise RedpakError(
+            f"cannot run '{argv[0]}': {(error.strerror or str(error)).lower()}", hint=hint
+        ) from error
     if done.returncode not in ok:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         last = f": {said[-1]}" if said else ""

@@ -38,13 +38,21 @@ class Place:
     """What bwrap would find at a destination."""
 
     def __init__(
-        self, reason: str = "", hint: str = "", *, own: bool = False, mode: int = 0, host: str = ""
+        self,
+        reason: str = "",
+        hint: str = "",
+        *,
+        own: bool = False,
+        mode: int = 0,
+        host: str = "",
+        astray: bool = False,
     ) -> None:
         self.reason = reason  # why nothing can be mounted there; '' = it can
         self.hint = hint
         self.own = own  # in the sandbox's own memory: bwrap makes the mount point
         self.mode = mode  # st_mode of the mount point that exists already, 0 for none
         self.host = host  # host path of the mount point that exists already
+        self.astray = astray  # refused only because somebody could put a link in bwrap's way
 
 
 def place(op: Op, above: Op | None, shown: str, trees: tuple[str, ...]) -> Place:
@@ -86,7 +94,9 @@ def _existing(op: Op, base: str, inner: str, trees: tuple[str, ...]) -> Place:
     if tree:
         hint = "Mount the parts of that directory one by one, in a directory of the sandbox's own."
         return Place(
-            f"'{op.dst}' would lie in files of the node '{tree}', which a link could lead astray", hint
+            f"'{op.dst}' would lie in files of the node '{tree}', where a link could lead it astray",
+            hint,
+            astray=True,
         )
     parts = inner.split("/")
     mode = 0
@@ -109,7 +119,7 @@ def _existing(op: Op, base: str, inner: str, trees: tuple[str, ...]) -> Place:
             return Place(f"'{op.dst}' lies beneath the file '{here}'", "Choose another mount point.")
         if not last and (at.st_uid != 0 or mode & (stat.S_IWGRP | stat.S_IWOTH)):
             hint = "Mount the parts of that directory one by one, in a directory of the sandbox's own."
-            return Place(f"'{op.dst}' lies in '{here}', which others than root may change", hint)
+            return Place(f"'{op.dst}' lies in '{here}', which others than root may change", hint, astray=True)
         if last and beneath(here, trees):
             return Place(f"'{op.dst}' would lie in files of the node '{beneath(here, trees)}'")
     return Place(mode=mode, host=here)

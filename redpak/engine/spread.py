@@ -45,7 +45,7 @@ def spread(work: Lowering) -> Spread:
         above = None if op.dst == "/" or isinstance(op, Lock) else tree.cover(os.path.dirname(op.dst))
         if isinstance(above, Bind) and above.readonly and above.dst not in apart:
             host = host_directory(work, above)
-            if host and destinations.place(op, above, host, work.trees).reason:
+            if host and destinations.place(op, above, host, work.trees).astray:
                 apart[above.dst] = host
     if not apart:
         return Spread(ops=plan.mounts)

@@ -23,7 +23,9 @@ class Bind(Record):
     readonly: bool = True
     kind: Kind = "any"  # "file": the source must not be a directory
     missing: Missing = "refuse"  # "create": make the directory (0775 & ~umask), "skip": leave the mount out
-    beneath: str = ""  # the node directory that the source was asked for in; no symlink in it is ever followed
+    beneath: str = (
+        ""  # the node directory that the source was asked for in; no symlink in it is ever followed
+    )
     mode: str = ""  # the export mode that was written: Public, Restricted, …
     because: Origin
 

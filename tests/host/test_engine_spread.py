@@ -50,14 +50,15 @@ def test_a_root_file_system_shows_its_files_and_the_sandboxs_mounts(
     script = (
         "cat /etc/motd /data/deep/file; test -d /proc/1 && test -c /dev/null && echo mine > /data/deep/er/new"
     )
-    done = redpak("run", "--bwrap", bwrap, str(image), "--", "sh", "-c", script, environ=helper)
+    done = redpak("run", "--bwrap", bwrap, str(image), "--", "sh", "-c", script, env=helper)
     assert (done.code, done.out) == (0, "hello\nbeside\n")
     assert (image / "er/new").read_text() == "mine\n"
     assert not list((image.parent / "victim").iterdir())
 
 
 def test_it_stays_read_only_where_nothing_else_is_mounted(image: Path, redpak: Any, bwrap: str) -> None:
-    script = "for f in /x /etc/x /data/x /data/deep/x; do : 2>/dev/null > $f && echo wrote $f; done; : > /run/lock/x; : > /tmp/x"
+    script = "for f in /x /etc/x /data/x /data/deep/x; do ( : > $f ) 2>/dev/null && echo wrote $f; done; "
+    script += ": > /run/lock/x && : > /tmp/x"
     done = redpak("run", "--bwrap", bwrap, str(image), "--", "sh", "-c", script)
     assert (done.code, done.out) == (0, "")
     assert not (image / "root/etc/x").exists()

@@ -149,7 +149,7 @@ def test_a_bad_mount_point_is_refused(op: object, part: str, tmp_path: Path) -> 
     tmp_path.chmod(0o777)
     base = (
         bind("/usr", "/usr"), Dev(dst="/dev", because=HERE), Proc(dst="/proc", because=HERE),
-        File(dst="/f", content=text("x"), because=HERE), bind("/w", tmp_path),
+        File(dst="/f", content=text("x"), because=HERE), bind("/w", tmp_path, readonly=False),
     )  # fmt: skip
     made = plan(*base).but()
     mounts = tuple(sorted((*base, op), key=lambda one: one.dst))  # type: ignore[attr-defined]
