@@ -127,6 +127,10 @@ def search_path(key: str, environ: tuple[MergedVariable, ...], ledger: Ledger) -
             said = layer.doc.tags[key]
             thing, asked = f"variable {variable.key}", f"{key}: {said.value}"
             ledger.kept(thing, asked, said.origin, variable.origin, by=variable.owner)
+        core = ledger.core_tag(key)
+        if core is not None:
+            asked = f"{key}: {core.value}"
+            ledger.overridden(f"variable {variable.key}", asked, core.origin, variable.origin)
         return ()
     if ledger.core is not None and key in ledger.core.doc.tags:
         ordered.append(ledger.core)

@@ -1,18 +1,22 @@
 /* redpak-launch: start one bubblewrap sandbox and stand in for its program until that ends.
  *   redpak-launch [options] -- BWRAP COUNT BWRAP_ARG*COUNT PROGRAM ARGS...
  *   -f STAMP PATH  the file must be as it was ("dev.ino.size.mtime.ctime", "-": absent, "@TEXT": a symbolic link)
- *   -i UID:GID     the process must run as these ids
+ *   -i UID:GID     the process must run as these ids.  -q  only say whether -f and -i hold: exit code 0 or 1
  *   -e WORD        a word of the fallback's command line, run when -f, -i or -o fail; the program's words are appended
  *   -x WORD        a word of the command that explains a failed start; gets bwrap's exit code and the program's words
  *   -k N           leave the caller's descriptor N (3 to 9, ascending) open; all others above 2 are closed
  *   -o PATH        open PATH (O_PATH, no symbolic link anywhere in it): a mount source.  -r PATH  the same, for reading
  *   -d DATA        a memory file that holds DATA.  -c DATA  append to it (a word of a command line holds 128 KiB at most)
  *                  -o, -r and -d get the numbers 10, 11, ...
+ *   -m NAME        like -c, with the value of an environment variable: every user may read a command line
+ *   -a WORD        one more BWRAP_ARG, behind all others.  -v NAME  one more, the value of a variable ('' if unset)
  *   -l N:SOFT:HARD a resource limit, by the kernel's number; -1 is unlimited
  *   -s             Landlock-scope abstract sockets and signals, where the kernel can (ABI 6)
  *   -n             bwrap's reaper stands between: the program is the first child of bwrap's child
  *   -t             the program has a session of its own, so signals from the terminal must be handed on
- * The exit code is the program's own, 128+n if signal n killed it, 125 if it was never started and there is no -x. */
+ * Whatever signals the caller ignored or blocked, the program starts with none of that. Where SIGHUP was ignored (nohup),
+ * it has a session of its own, which no hangup reaches. The exit code is the program's own, 128+n if signal n killed it,
+ * 125 if it was never started and there is no -x. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +39,7 @@
 static struct words { char **at; int count; } given[128], program;      /* the values of each option, by its letter */
 static const sigset_t none, stop = {{ BIT(SIGTSTP) }}, caught = {{ BIT(SIGCHLD) | BIT(SIGTERM) | BIT(SIGINT) | BIT(SIGHUP)
 	| BIT(SIGQUIT) | BIT(SIGUSR1) | BIT(SIGUSR2) | BIT(SIGTSTP) | BIT(SIGCONT) | BIT(SIGWINCH) | BIT(SIGTTOU) }};
-static int next_fd = 10, terminal = -1, bwrap;                          /* bwrap: its pid */
+static int next_fd = 10, terminal = -1, bwrap, nohup;                   /* bwrap: its pid; nohup: no SIGHUP for it */
 static struct termios modes;
 
 static _Noreturn void die(const char *act, const char *thing) {
@@ -61,6 +65,11 @@ static void place(int fd, const char *act, const char *thing) {         /* give 
 
 static int filled(int fd, const char *data, size_t size) {              /* data at its end, to be read from its start */
 	return lseek(fd, 0, SEEK_END) < 0 || write(fd, data, size) != (ssize_t)size || lseek(fd, 0, SEEK_SET) ? -1 : fd;
+}
+
+static const char *value(char **option) {                               /* of one that may name a variable instead */
+	const char *found = strchr("mv", option[0][1]) ? getenv(option[1]) : option[1];
+	return found ? found : "";
 }
 
 static _Noreturn void become(struct words front) {
@@ -136,7 +145,7 @@ static int supervise(void) {                                            /* until
 			if (!WIFSTOPPED(status)) return status;
 			ptrace(PTRACE_CONT, bwrap, 0, status >> 16 || sigismember(&caught, WSTOPSIG(status)) ? 0L : WSTOPSIG(status));
 		}                                                       /* si_code > 0: the terminal told the program, too */
-		if (n > 0 && n != SIGCHLD && (info.si_code <= 0 || given['t'].count || n == SIGHUP))
+		if (n > 0 && n != SIGCHLD && (n == SIGHUP ? !nohup : info.si_code <= 0 || given['t'].count))
 			waiting |= BIT(n == SIGTSTP && given['t'].count ? SIGSTOP : n);
 		if (waiting && hand_on(waiting)) waiting = 0;
 		else if (waiting && ++tries == 500) kill(bwrap, SIGKILL);       /* 5 s: the start hangs */
@@ -150,36 +159,46 @@ static int supervise(void) {                                            /* until
 
 int main(int argc, char **argv) {
 	char fds[2][16], text[32], said[4096] = "", *found;
-	int i, fd, ends[2], stale = 0, status, self = getpid();
-	for (i = 1; i + 3 < argc && strcmp(argv[i], "--"); i++) {       /* what follows "--" are three words at least */
-		if (!strchr("feixkordclsnt", argv[i][1])) errno = EINVAL, die("understand", argv[i]);
-		struct words *to = &given[strchr("rdc", argv[i][1]) ? 'o' : argv[i][1] & 127];
-		int values = argv[i][1] == 'f' ? 2 : !strchr("snt", argv[i][1]);
+	int i, fd, ends[2], stale, status, self = getpid();
+	for (i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		char letter = argv[i][0] == '-' && argv[i][1] ? argv[i][1] : '?';
+		struct words *to = &given[strchr("rdcm", letter) ? 'o' : letter == 'v' ? 'a' : letter & 127];
+		int values = letter == 'f' ? 2 : !strchr("qsnt", letter);
+		if (!strchr("fiqexkordcmavlsnt", letter) || i + values >= argc) errno = EINVAL, die("understand", argv[i]);
 		if (!to->at && !(to->at = calloc((size_t)argc + 2, sizeof *to->at))) die("remember", argv[i]);
-		if (to == &given['o']) to->at[to->count++] = argv[i];
+		if (to == &given['o'] || to == &given['a']) to->at[to->count++] = argv[i];
 		for (to->count += !values; values--;) to->at[to->count++] = argv[++i];
 	}
 	char **args = argv + i + 3, *file = argv[i + 1];
 	int count = i + 3 < argc ? atoi(argv[i + 2]) : 0;
-	if (count < 2 || args + count >= argv + argc) errno = EINVAL, die("read", "the command line");
 	program = (struct words){ args + count, (int)(argv + argc - args) - count };
-	for (i = 0; i < given['f'].count; i += 2) stale |= !fresh(given['f'].at[i], given['f'].at[i + 1]);
 	snprintf(text, sizeof text, "%u:%u", getuid(), getgid());
-	if (stale || (given['i'].count && strcmp(given['i'].at[0], text))) become(given['e']);
+	stale = given['i'].count && strcmp(given['i'].at[0], text);
+	for (i = 0; i < given['f'].count; i += 2) stale |= !fresh(given['f'].at[i], given['f'].at[i + 1]);
+	if (given['q'].count) return stale;
+	if (count < 2 || program.count < 1) errno = EINVAL, die("read", "the command line");
+	if (stale) become(given['e']);
 	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd < 3);        /* 0, 1 and 2 are always open */
+	nohup = signal(SIGHUP, SIG_DFL) == SIG_IGN;
+	given['t'].count += nohup;
 	shed(given['k']);
 	for (i = 0; i < given['o'].count; i += 2) {
-		char *option = given['o'].at[i], *value = given['o'].at[i + 1];
-		if (option[1] == 'c' && filled(next_fd - 1, value, strlen(value)) < 0) die("fill", "memory file");
-		if (option[1] == 'd') place(filled(memfd_create("data", 0), value, strlen(value)), "fill", "memory file");
-		if (!strchr("or", option[1])) continue;
-		struct open_how how = { option[1] == 'o' ? O_PATH : O_RDONLY, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
-		if ((fd = (int)syscall(SYS_openat2, AT_FDCWD, value, &how, sizeof how)) < 0 && given['e'].count) become(given['e']);
-		place(fd, "open", value);
+		char option = given['o'].at[i][1];
+		const char *data = value(given['o'].at + i);
+		if (strchr("cm", option) && filled(next_fd - 1, data, strlen(data)) < 0) die("fill", "memory file");
+		if (option == 'd') place(filled(memfd_create("data", 0), data, strlen(data)), "fill", "memory file");
+		if (!strchr("or", option)) continue;
+		struct open_how how = { option == 'o' ? O_PATH : O_RDONLY, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+		if ((fd = (int)syscall(SYS_openat2, AT_FDCWD, data, &how, sizeof how)) < 0 && given['e'].count) become(given['e']);
+		place(fd, "open", data);
 	}
 	/* The words of argv lie one after the other, each with its NUL: just what --args reads. So the command line of
 	   the sandbox's first process names no path of the host. */
-	place(filled(memfd_create("args", 0), args[0], (size_t)(program.at[0] - args[0])), "hand over", "arguments");
+	fd = filled(memfd_create("args", 0), args[0], (size_t)(program.at[0] - args[0]));
+	if (nohup) fd = filled(fd, "--new-session", sizeof "--new-session");
+	for (i = 0; i < given['a'].count; i += 2)
+		fd = filled(fd, value(given['a'].at + i), strlen(value(given['a'].at + i)) + 1);
+	place(fd, "hand over", "arguments");
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) die("make", "pipe");
 	place(fcntl(ends[1], F_DUPFD, 0), "make", "pipe");
 	for (i = 0; i < 2; i++) snprintf(fds[i], sizeof fds[i], "%d", next_fd - 2 + i);

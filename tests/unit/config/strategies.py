@@ -262,10 +262,9 @@ def _cgroups(wild: bool) -> st.SearchStrategy[dict[str, str]]:
 
 
 def _rlimits(wild: bool) -> st.SearchStrategy[dict[str, tuple[int, int]]]:
-    number = st.sampled_from((-1, 0, 10, 20, 30))
-    pair = st.tuples(number, number)
-    if not wild:
-        pair = pair.filter(lambda two: two[1] < 0 or 0 <= two[0] <= two[1])
+    numbers = (0, 10, 20, 30, -1)  # -1 is unlimited
+    pairs = [(soft, hard) for at, soft in enumerate(numbers) for hard in numbers[0 if wild else at :]]
+    pair = st.sampled_from(pairs)
     name = st.sampled_from((*RLIMITS[:3], *(("nonsense", "NOFILE") if wild else ())))
     return st.dictionaries(name, pair, max_size=2)
 
