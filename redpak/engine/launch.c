@@ -4,23 +4,20 @@
  *   -i UID:GID     the process must run as these ids.  -q  only say whether -f and -i hold: exit code 0 or 1
  *   -e WORD        a word of the fallback's command line, run when -f, -i or -o fail; the program's words are appended
  *   -x WORD        a word of the command that explains a failed start; gets bwrap's exit code and the program's words
- *   -k N           leave the caller's descriptor N (3 to 9, ascending) open; all others above 2 are closed
- *   -o PATH        open PATH (O_PATH, no symbolic link anywhere in it): a mount source.  -r PATH  the same, for reading
- *   -d DATA        a memory file that holds DATA.  -c DATA  append to it (a word of a command line holds 128 KiB at most)
- *                  -o, -r and -d get the numbers 10, 11, ...
- *   -m NAME        like -c, with the value of an environment variable: every user may read a command line
+ *   -k N           leave the caller's descriptor N (3 to 9, ascending) open; others above 2 are closed
+ *   -o PATH        open PATH (O_PATH, no symbolic link anywhere in it) as number 10, 11, ...: a mount source
+ *   -r PATH        the same, for reading.  -d DATA  the same, a memory file that holds DATA
+ *   -c DATA        append to it (a word holds 128 KiB at most).  -m NAME  append a variable's value: no other user sees it
  *   -a WORD        one more BWRAP_ARG, behind all others.  -v NAME  one more, the value of a variable ('' if unset)
  *   -l N:SOFT:HARD a resource limit, by the kernel's number; -1 is unlimited
  *   -s             Landlock-scope abstract sockets and signals, where the kernel can (ABI 6)
  *   -n             bwrap's reaper stands between: the program is the first child of bwrap's child
  *   -t             the program has a session of its own, so signals from the terminal must be handed on
- * Whatever signals the caller ignored or blocked, the program starts with none of that. Where SIGHUP was ignored (nohup),
- * it has a session of its own, which no hangup reaches. The exit code is the program's own, 128+n if signal n killed it,
- * 125 if it was never started and there is no -x. */
+ * The program starts with no signal ignored or blocked; where the caller ignored SIGHUP (nohup), in a session of its own,
+ * which no hangup reaches. Exit code: the program's, 128+n if signal n killed it, 125 if it never ran and there is no -x. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +25,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -67,11 +63,6 @@ static int filled(int fd, const char *data, size_t size) {              /* data 
 	return lseek(fd, 0, SEEK_END) < 0 || write(fd, data, size) != (ssize_t)size || lseek(fd, 0, SEEK_SET) ? -1 : fd;
 }
 
-static const char *value(char **option) {                               /* of one that may name a variable instead */
-	const char *found = strchr("mv", option[0][1]) ? getenv(option[1]) : option[1];
-	return found ? found : "";
-}
-
 static _Noreturn void become(struct words front) {
 	if (!front.count) errno = ESTALE, die("use", "this launcher");
 	memcpy(front.at + front.count, program.at, (size_t)program.count * sizeof *program.at);
@@ -107,13 +98,12 @@ static void restore_terminal(void) {
 static _Noreturn void child(char **words, pid_t parent) {               /* becomes bwrap, with an empty environment */
 	const unsigned long long scope[] = { 0, 0, 3 };                 /* abstract sockets and signals */
 	int number, ruleset = given['s'].count ? (int)syscall(SYS_landlock_create_ruleset, scope, sizeof scope, 0) : -1;
-	long long soft, hard;
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent) _exit(125);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || (ruleset >= 0 && syscall(SYS_landlock_restrict_self, ruleset, 0)))
 		die("scope", "signals");
-	for (char **limit = given['l'].at; limit && *limit; limit++)
-		if (sscanf(*limit, "%d:%lld:%lld", &number, &soft, &hard) != 3
-			|| setrlimit(number, &(struct rlimit){ (rlim_t)soft, (rlim_t)hard })) die("set resource limit", *limit);
+	for (long long both[2], i = 0; i < given['l'].count; i++)
+		if (sscanf(given['l'].at[i], "%d:%lld:%lld", &number, both, both + 1) != 3
+			|| syscall(SYS_prlimit64, 0, number, both, NULL)) die("set resource limit", given['l'].at[i]);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execve(words[0], words, (char *[]){ NULL });
 	die("start", words[0]);
@@ -149,11 +139,8 @@ static int supervise(void) {                                            /* until
 			waiting |= BIT(n == SIGTSTP && given['t'].count ? SIGSTOP : n);
 		if (waiting && hand_on(waiting)) waiting = 0;
 		else if (waiting && ++tries == 500) kill(bwrap, SIGKILL);       /* 5 s: the start hangs */
-		if (n == SIGTSTP) {                                     /* stop with the program: the shell must see it */
-			kill(getpid(), SIGTSTP);
-			sigprocmask(SIG_UNBLOCK, &stop, NULL);
-			sigprocmask(SIG_BLOCK, &stop, NULL);
-		}
+		if (n == SIGTSTP)                                       /* stop with the program: the shell must see it */
+			kill(getpid(), n), sigprocmask(SIG_UNBLOCK, &stop, NULL), sigprocmask(SIG_BLOCK, &stop, NULL);
 	}
 }
 
@@ -162,12 +149,13 @@ int main(int argc, char **argv) {
 	int i, fd, ends[2], stale, status, self = getpid();
 	for (i = 1; i < argc && strcmp(argv[i], "--"); i++) {
 		char letter = argv[i][0] == '-' && argv[i][1] ? argv[i][1] : '?';
-		struct words *to = &given[strchr("rdcm", letter) ? 'o' : letter == 'v' ? 'a' : letter & 127];
+		struct words *to = &given[strchr("rdcm", letter) ? 'o' : letter == 'v' ? 'a' : letter];
 		int values = letter == 'f' ? 2 : !strchr("qsnt", letter);
 		if (!strchr("fiqexkordcmavlsnt", letter) || i + values >= argc) errno = EINVAL, die("understand", argv[i]);
 		if (!to->at && !(to->at = calloc((size_t)argc + 2, sizeof *to->at))) die("remember", argv[i]);
-		if (to == &given['o'] || to == &given['a']) to->at[to->count++] = argv[i];
+		if (to == &given['o']) to->at[to->count++] = argv[i];
 		for (to->count += !values; values--;) to->at[to->count++] = argv[++i];
+		if (strchr("mv", letter)) to->at[to->count - 1] = getenv(argv[i]) ? getenv(argv[i]) : strchr(argv[i], '\0');
 	}
 	char **args = argv + i + 3, *file = argv[i + 1];
 	int count = i + 3 < argc ? atoi(argv[i + 2]) : 0;
@@ -179,41 +167,34 @@ int main(int argc, char **argv) {
 	if (count < 2 || program.count < 1) errno = EINVAL, die("read", "the command line");
 	if (stale) become(given['e']);
 	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd < 3);        /* 0, 1 and 2 are always open */
-	nohup = signal(SIGHUP, SIG_DFL) == SIG_IGN;
-	given['t'].count += nohup;
+	given['t'].count += nohup = signal(SIGHUP, SIG_DFL) == SIG_IGN;
 	shed(given['k']);
 	for (i = 0; i < given['o'].count; i += 2) {
-		char option = given['o'].at[i][1];
-		const char *data = value(given['o'].at + i);
-		if (strchr("cm", option) && filled(next_fd - 1, data, strlen(data)) < 0) die("fill", "memory file");
-		if (option == 'd') place(filled(memfd_create("data", 0), data, strlen(data)), "fill", "memory file");
+		char option = given['o'].at[i][1], *data = given['o'].at[i + 1];
+		if (option == 'd') place(memfd_create("data", 0), "make", "memory file");
+		if (strchr("dcm", option) && filled(next_fd - 1, data, strlen(data)) < 0) die("fill", "memory file");
 		if (!strchr("or", option)) continue;
-		struct open_how how = { option == 'o' ? O_PATH : O_RDONLY, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
-		if ((fd = (int)syscall(SYS_openat2, AT_FDCWD, data, &how, sizeof how)) < 0 && given['e'].count) become(given['e']);
+		const unsigned long long how[] = { option == 'o' ? O_PATH : O_RDONLY, 0, 6 };    /* NO_SYMLINKS, NO_MAGICLINKS */
+		if ((fd = (int)syscall(SYS_openat2, AT_FDCWD, data, how, sizeof how)) < 0 && given['e'].count) become(given['e']);
 		place(fd, "open", data);
 	}
-	/* The words of argv lie one after the other, each with its NUL: just what --args reads. So the command line of
-	   the sandbox's first process names no path of the host. */
-	fd = filled(memfd_create("args", 0), args[0], (size_t)(program.at[0] - args[0]));
-	if (nohup) fd = filled(fd, "--new-session", sizeof "--new-session");
-	for (i = 0; i < given['a'].count; i += 2)
-		fd = filled(fd, value(given['a'].at + i), strlen(value(given['a'].at + i)) + 1);
+	/* In a file, as --args reads them: so the command line of the sandbox's first process names no path of the host. */
+	fd = filled(memfd_create("args", 0), "--new-session", nohup ? sizeof "--new-session" : 0);
+	fd = filled(fd, args[0], (size_t)(program.at[0] - args[0]));
+	for (i = 0; i < given['a'].count; i++) fd = filled(fd, given['a'].at[i], strlen(given['a'].at[i]) + 1);
 	place(fd, "hand over", "arguments");
-	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) die("make", "pipe");
-	place(fcntl(ends[1], F_DUPFD, 0), "make", "pipe");
+	place(pipe2(ends, O_CLOEXEC | O_NONBLOCK) ? -1 : fcntl(ends[1], F_DUPFD, 0), "make", "pipe");
 	for (i = 0; i < 2; i++) snprintf(fds[i], sizeof fds[i], "%d", next_fd - 2 + i);
-	char **words = memcpy(program.at - 6, (char *[]){ file, "--json-status-fd", fds[1], "--args", fds[0], "--" }, 6 * sizeof *words);  /* in place of the arguments */
-
+	char *front[] = { file, "--json-status-fd", fds[1], "--args", fds[0], "--" };
+	char **words = memcpy(program.at - 6, front, sizeof front);     /* in place of the arguments */
 	sigprocmask(SIG_BLOCK, &caught, NULL);
-	if ((bwrap = vfork()) == 0) child(words, self);
-	if (bwrap < 0) die("start", file);
+	if ((bwrap = vfork()) <= 0) bwrap ? die("start", file) : child(words, self);
 	ptrace(PTRACE_SEIZE, bwrap, NULL, PTRACE_O_EXITKILL);           /* lest a ^C that the program handles kill bwrap */
 	status = supervise();
 	restore_terminal();
 	if (read(ends[0], said, sizeof said - 1) > 0 && (found = strstr(said, "\"exit-code\":"))) return atoi(found + 12);
 	int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 	if (code > 128 || !given['x'].count) return code > 128 ? code : 125;    /* > 128: a signal, before the exec */
-	snprintf(text, sizeof text, "%d", code);
-	given['x'].at[given['x'].count++] = text;
+	snprintf(given['x'].at[given['x'].count++] = text, sizeof text, "%d", code);
 	become(given['x']);
 }

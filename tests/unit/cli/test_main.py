@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def _no_debug(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 
 
-def fail(error: BaseException) -> object:
+def fail(error: BaseException) -> Callable[[], int]:
     def act() -> int:
         raise error
 
@@ -199,12 +200,15 @@ def test_an_unexpected_os_error_names_the_file(capsys: pytest.CaptureFixture[str
 # As processes
 
 
-def redpak(*words: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+def redpak(*words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     code = "from redpak.cli.main import entry; entry()"
     root = os.path.dirname(os.path.dirname(sys.modules["redpak"].__path__[0] + "/"))
     environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": root}
     argv = [sys.executable, "-c", code, *words]
-    return subprocess.run(argv, env=environ, check=False, timeout=30, **options)
+    done: subprocess.CompletedProcess[bytes] = subprocess.run(
+        argv, env=environ, check=False, timeout=30, **options
+    )
+    return done
 
 
 def test_a_reader_that_goes_away_is_no_error_to_talk_about() -> None:

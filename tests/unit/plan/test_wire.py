@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -74,7 +75,10 @@ def test_a_plan_survives_the_way_to_json_and_back(plan: model.Plan) -> None:
 
 
 def test_every_field_of_every_item_is_in_the_json_but_the_stamps() -> None:
-    for cls in (model.Plan, *wire.ITEMS.values(), *wire.MOUNTS.values(), *wire.VARIABLES.values()):
+    every: list[type[Record]] = [
+        model.Plan, *wire.ITEMS.values(), *wire.MOUNTS.values(), *wire.VARIABLES.values()
+    ]  # fmt: skip
+    for cls in every:
         names = {name for name, _, _ in wire.fields(cls)}
         assert names | {name for of, name in wire.ABSENT if of == cls.__name__} == set(cls.__fields__)
 
@@ -173,7 +177,7 @@ def test_a_document_whose_digest_is_wrong_is_refused() -> None:
 )
 def test_a_broken_plan_names_the_place(path: tuple[str | int, ...], value: object, says: str) -> None:
     shown = wire.document(small())
-    spot = shown
+    spot: Any = shown
     del shown["digest"]
     for step in path[:-1]:
         spot = spot[step]
