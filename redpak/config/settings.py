@@ -19,7 +19,9 @@ all others are the text as written.
 from __future__ import annotations
 
 from redpak.config.setting import Setting
-from redpak.kernel.caps import NAMES as CAPABILITIES
+from redpak.kernel import caps
+
+CAPABILITIES = caps.NAMES
 
 RLIMITS = (
     "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
