@@ -204,35 +204,29 @@ def evaluate(texts: Sequence[tuple[Text, bool, Origin]], spec: LaunchSpec) -> li
 
 
 def settle(spec: LaunchSpec) -> LaunchSpec:
-    """Return `spec` with every Value a word and every Blob's content known. Raises LaunchFailed."""
+    """Return `spec` with the content of every Value and Blob known. Raises LaunchFailed."""
     texts: list[tuple[Text, bool, Origin]] = []
     for arg in spec.args:
-        if isinstance(arg, Value) and not arg.inherited:
+        if isinstance(arg, Value):
             texts.append((arg.content, arg.strip, arg.because))
     for one in spec.descriptors:
         if isinstance(one, Blob):
             texts.append((one.content, False, one.because))
     answers = iter(evaluate(texts, spec))
-    args: list[str] = []
-    if spec.inherit_env:
-        for key, value in os.environ.items():
-            if key and "=" not in key:
-                args += ["--setenv", key, value]
+    args: list[str | Value] = []
     for arg in spec.args:
         if isinstance(arg, str):
             args.append(arg)
-        elif arg.inherited:
-            args.append(os.environ.get(arg.inherited, ""))
-        else:
-            args.append(next(answers))
-            if "\0" in args[-1]:
-                raise LaunchFailed(f"{arg.because}: the value of '{args[-2]}' has a NUL byte in it")
+            continue
+        answer = next(answers)
+        if "\0" in answer:
+            raise LaunchFailed(f"{arg.because}: the value of '{args[-1]}' has a NUL byte in it")
+        args.append(arg.but(content=text(answer)))
     return spec.but(
         args=tuple(args),
         descriptors=tuple(
             one.but(content=text(next(answers))) if isinstance(one, Blob) else one for one in spec.descriptors
         ),
-        inherit_env=False,
     )
 
 

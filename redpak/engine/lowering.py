@@ -80,10 +80,11 @@ class Lowering:
         self.descriptors.append(one)
         return str(FIRST_FD + len(self.descriptors) - 1)
 
-    def word(self, value: Text | str, because: Origin) -> str | Value:
+    def word(self, value: Text | str, because: Origin, before: int = 1) -> str | Value:
         """Return a word for the arguments: a string where it is known, else a Value."""
         known = value if isinstance(value, str) else value.literal
         if known is None:
             assert isinstance(value, Text)
-            return Value(content=value, strip=self.plan.profile == "sealed", because=because)
+            sealed = self.plan.profile == "sealed"
+            return Value(content=value, before=before, strip=sealed, because=because)
         return known

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 
@@ -13,6 +12,7 @@ from redpak.errors import LaunchFailed, RedpakError, Refused, Usage
 from redpak.paths import shipped
 from redpak.plan.ops import Bind
 from redpak.record import Record
+from redpak.text import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from redpak.plan.model import Plan
 
-CHUNK = 120_000  # bytes of one word of a command line; execve(2) takes 128 KiB
-MOST_ARGUMENTS = 1_500_000  # bytes of all words; the kernel takes a quarter of the stack limit, 2 MiB
+CHUNK = 120_000  # bytes of one variable; execve(2) takes 128 KiB, with its name
+MINE = "rp_"  # how the variables begin that hand values to the helper
+EBADF, E2BIG = 9, 7  # errno(3); the module costs a start more than these two are worth
 
 
 class Options(Record):
@@ -95,24 +96,30 @@ def start(plan: Plan, options: Options) -> int:
     if lowered is not None:
         lowered(plan, spec)
     stored = not spec.seccomp or seccomp.store(spec.seccomp, spec.seccomp_path)
-    # The helper's command line can be seen by every user of the host, the caller's variables must not.
-    shy = spec.inherit_env or any(isinstance(word, Value) and word.inherited for word in spec.args)
+    spec = inherit(spec)
     if not settled(spec):
         from redpak.engine import commands
 
         spec = commands.settle(spec)
-    program = "" if shy else helper()
+    program = helper()
     if spec.become != (-1, -1) or not program:
         # Imported now: whom we become may be unable to read our files.
         from redpak.engine import supervise
     if spec.rlimits:
         import resource  # noqa: F401
     joined = enter(spec)
-    if program and stored and reachable(spec, program) and fits(spec):
+    if program and stored and reachable(spec, program):
         place(spec.keep, joined)
-        argv = helper_argv(spec, program, options.explain, tuple(joined))
+        argv, environ = for_helper(spec, program, options.explain, tuple(joined))
         flush()
-        os.execve(program, argv, clean_environment() if options.explain else {})
+        try:
+            os.execve(program, argv, {**(clean_environment() if options.explain else {}), **environ})
+        except ValueError:
+            log.debug("a file of the sandbox has a NUL byte in it: starting without the helper")
+        except OSError as error:
+            if error.errno != E2BIG:
+                raise LaunchFailed(f"cannot start '{program}': {(error.strerror or '').lower()}") from error
+            log.debug("the command line is too long for the helper")
     from redpak.engine import supervise
 
     limit(spec)
@@ -132,11 +139,31 @@ def explained(plan: Plan, code: int) -> RedpakError:
     return LaunchFailed(f"the sandbox of node '{plan.node}' could not be started (bwrap: {code})", hint=hint)
 
 
+def inherit(spec: LaunchSpec) -> LaunchSpec:
+    """Return `spec` with the variables of the caller that it asks for."""
+    args: list[str | Value] = []
+    if spec.inherit_env:
+        options = ("--setenv", "--unsetenv")
+        own = {spec.args[at + 1] for at, word in enumerate(spec.args[:-1]) if word in options}
+        for key, value in os.environ.items():
+            # a launcher that is made anew has left its own variables behind
+            if key and key not in own and not (key.startswith(MINE) and key[len(MINE) :].isdigit()):
+                args += ["--setenv", key, Value(content=text(value), before=2)]
+    for word in spec.args:
+        if isinstance(word, Value) and word.inherited:
+            args.append(word.but(content=text(os.environ.get(word.inherited, "")), inherited=""))
+        else:
+            args.append(word)
+    return spec.but(args=tuple(args), inherit_env=False)
+
+
 def settled(spec: LaunchSpec) -> bool:
     """Tell whether nothing is left to evaluate."""
-    if spec.inherit_env or any(isinstance(word, Value) for word in spec.args):
-        return False
-    return all(one.content.literal is not None for one in spec.descriptors if isinstance(one, Blob))
+    return all(
+        one.content.literal is not None
+        for one in (*spec.args, *spec.descriptors)
+        if isinstance(one, (Value, Blob))
+    )
 
 
 def is_open(fd: int) -> bool:
@@ -144,7 +171,7 @@ def is_open(fd: int) -> bool:
     try:
         os.fstat(fd)
     except OSError as error:
-        if error.errno == errno.EBADF:
+        if error.errno == EBADF:
             return False
         raise
     return True
@@ -156,7 +183,7 @@ def cover_stdio() -> None:
         try:
             os.set_blocking(fd, True)
         except OSError as error:
-            if error.errno != errno.EBADF:
+            if error.errno != EBADF:
                 raise
             os.set_inheritable(os.open("/dev/null", os.O_RDWR), True)  # noqa: FBT003
 
@@ -169,7 +196,7 @@ def close_on_exec() -> None:
             try:
                 os.set_inheritable(fd, False)  # noqa: FBT003
             except OSError as error:
-                if error.errno != errno.EBADF:  # the listing's own descriptor
+                if error.errno != EBADF:  # the listing's own descriptor
                     raise
 
 
@@ -258,22 +285,6 @@ def reachable(spec: LaunchSpec, program: str) -> bool:
     return read and os.access(program, os.X_OK, effective_ids=True)
 
 
-def fits(spec: LaunchSpec) -> bool:
-    """Tell whether a settled LaunchSpec can be written on a command line."""
-    total = 0
-    for one in spec.descriptors:
-        content = (one.content.literal or "") if isinstance(one, Blob) else one.path
-        if "\0" in content:
-            return False
-        total += len(os.fsencode(content)) + 20
-    for word in (*spec.args, *spec.program):
-        size = len(os.fsencode(word)) if isinstance(word, str) else 0
-        if size >= CHUNK:
-            return False
-        total += size + 10
-    return total < MOST_ARGUMENTS
-
-
 def flush() -> None:
     """Write out what is still in Python's buffers; None stands for a descriptor that was closed."""
     for stream in (sys.stdout, sys.stderr):
@@ -292,10 +303,17 @@ def place(keep: tuple[int, ...], joined: dict[int, int]) -> None:
             os.set_inheritable(fd, True)  # noqa: FBT003
 
 
-def helper_argv(
+def for_helper(
     spec: LaunchSpec, program: str, explain: tuple[str, ...], joined: tuple[int, ...]
-) -> list[str]:
-    """Return the helper's command line for a settled LaunchSpec (what the options mean: launch.c)."""
+) -> tuple[list[str], dict[str, str]]:
+    """Return the helper's command line and variables for a settled LaunchSpec (what the options mean: launch.c)."""
+    environ: dict[str, str] = {}
+
+    def hidden(value: str) -> str:
+        name = f"{MINE}{len(environ) + 1}"
+        environ[name] = value
+        return name
+
     argv = [program]
     for fd in sorted({*spec.keep, *joined}):
         argv += ["-k", str(fd)]
@@ -306,11 +324,15 @@ def helper_argv(
             argv += ["-o" if one.how == "path" else "-r", one.path]
             continue
         content = os.fsencode(one.content.literal or "")
-        argv += ["-d", os.fsdecode(content[:CHUNK])]
-        for at in range(CHUNK, len(content), CHUNK):
-            argv += ["-c", os.fsdecode(content[at : at + CHUNK])]
+        argv += ["-d", ""]
+        for at in range(0, len(content), CHUNK):
+            argv += ["-m", hidden(os.fsdecode(content[at : at + CHUNK]))]
     for limit_ in spec.rlimits:
         argv += ["-l", f"{rlimit_number(limit_.name)}:{limit_.soft}:{limit_.hard}"]
     argv += [flag for flag, on in (("-s", spec.scope), ("-n", spec.pidns), ("-t", spec.newsession)) if on]
-    words = [word for word in spec.args if isinstance(word, str)]
-    return [*argv, "--", spec.bwrap, str(len(words)), *words, *spec.program]
+    words, late = spec.parted()
+    for option, value in late:
+        for word in option:
+            argv += ["-a", word]
+        argv += ["-v", hidden(value.content.literal or "")]
+    return [*argv, "--", spec.bwrap, str(len(words)), *words, *spec.program], environ

@@ -6,8 +6,10 @@ Both follow the same rules, so what a LaunchSpec means is written here once:
 * Descriptors are numbered FIRST_FD, FIRST_FD + 1, … in the order of `descriptors`; `args` names these numbers.
 * `keep` are descriptors of the caller (3 to 9) that bwrap reads; all others above 2 are closed.
 * An element of `args` is a word, or a `Value` that becomes one word when the program starts.
-* With `inherit_env` the caller's environment goes in front of `args` as `--setenv NAME VALUE`, so that the plan's
-  own `--setenv` and `--unsetenv` win. bwrap's own environment is always empty.
+* With `inherit_env` the caller's variables are added as `--setenv NAME VALUE`, except those that the plan itself sets
+  or unsets. bwrap's own environment is always empty.
+* Every user of the host can read the helper's command line. So what comes from the caller's environment or from a
+  command goes to the helper in its environment, which only the same user can read (`parted`).
 * The helper adds `--json-status-fd`, `--args` and `--`; they are not in `args`.
 """
 
@@ -57,10 +59,12 @@ class Value(Record):
 
     With `inherited`, the value of that variable of the caller, '' where it is unset; otherwise `content`.
     `strip`: trailing newlines of each command's output are dropped, as shells do (the sealed profile).
+    `before`: how many words right before it belong to the same option (`--setenv KEY`: 2, `--hostname`: 1).
     """
 
     content: Text
     inherited: str = ""
+    before: int = 1
     strip: bool = True
     because: Origin = DEFAULT
 
@@ -126,6 +130,18 @@ class LaunchSpec(Record):
             if isinstance(one, Opened) and one.pending:
                 return f"the source '{one.path}' comes from a command"
         return ""
+
+    def parted(self) -> tuple[list[str], list[tuple[list[str], Value]]]:
+        """Return the words of `args` that anybody may see, and (words before it, Value) of each option with a Value."""
+        words: list[str] = []
+        late: list[tuple[list[str], Value]] = []
+        for one in self.args:
+            if isinstance(one, str):
+                words.append(one)
+            else:
+                late.append((words[-one.before :], one))
+                del words[-one.before :]
+        return words, late
 
     def numbered(self) -> tuple[tuple[int, Opened | Blob], ...]:
         """Return each descriptor with its number."""
