@@ -144,6 +144,7 @@ def outputs(asked: Sequence[tuple[str, Origin]], spec: LaunchSpec) -> list[str]:
     if spec.confine and spec.command_filter:
         seccomp_fd = os.memfd_create("filter", os.MFD_CLOEXEC)
         os.write(seccomp_fd, spec.command_filter)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller that ignores it would have us see no child's end
     jobs: list[_Job] = []
     running: dict[int, _Job] = {}
     poll = select.poll()

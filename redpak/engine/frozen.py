@@ -36,13 +36,14 @@ SHELLS_OWN = frozenset((
     "PWD", "RANDOM", "SECONDS", "SHELLOPTS", "SHLVL", "SRANDOM", "UID",
 ))  # fmt: skip
 LOADER = ("LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD")  # what makes the dynamic linker load other code
-MINE = "rp_"  # how the script's own variables begin
+MINE = "rp_"  # how the script's own variables begin, as run.py's
 ENVIRONMENT = ("REDPAK_PROFILE", "redpak_MAIN")  # what redpak itself reads of the caller's environment
 TIMEOUT_S = 10
 MOST_CHARACTERS = (
     30_000  # of one command's output; a word of a command line holds 128 KiB, a character 4 bytes
 )
 MOST_LINKS = 40
+CONTINUED = "\\\n  "
 DATE = "+%d-%b-%Y %H:%M (%Z)"
 UUIDS = "/proc/sys/kernel/random/uuid"
 
@@ -159,18 +160,46 @@ def inputs(plan: Plan, spec: LaunchSpec) -> list[tuple[str, str]]:
 
 
 class _Script:
-    """The lines that evaluate what is open, and the words that use the results."""
+    """The lines that evaluate what is open, and the helper's options that use the results."""
 
     def __init__(self, spec: LaunchSpec, helper: str) -> None:
         self.spec = spec
         self.helper = helper
+        self.early: list[str] = []  # before the caller's environment is changed
         self.lines: list[str] = []
+        self.commands = 0
         self.count = 0
 
     def variable(self) -> str:
         """Return a name that was not used yet."""
         self.count += 1
         return f"{MINE}{self.count}"
+
+    def value(self, arg: Value) -> str:
+        """Return the variable that holds a word which is only known at start, for the helper to read."""
+        if arg.inherited and arg.inherited not in LOADER:
+            return arg.inherited
+        if arg.inherited:
+            name = self.variable()
+            self.early.append(f"export {name}=\"${{{arg.inherited}-}}\"")
+            return name
+        said = self.word(arg.content, strip=arg.strip, because=str(arg.because))
+        name = self.variable()
+        self.lines.append(f"export {name}={said}")
+        return name
+
+    def file(self, one: Blob) -> str:
+        """Return the helper's options for the content of a file."""
+        said = []
+        for part in one.content.parts:
+            if isinstance(part, str):
+                said.append(f" -c {quote(part)}")
+            else:
+                computed = self.part(part, strip=False, because=str(one.because))
+                name = self.variable()
+                self.lines.append(f"export {name}={computed}")
+                said.append(f" -m {name}")
+        return f"-d ''{''.join(said)}"
 
     def word(self, content: Text, *, strip: bool, because: str) -> str:
         """Return a text as one word; what must be computed is computed in lines before."""
@@ -190,6 +219,7 @@ class _Script:
                 name = self.variable()
                 self.lines.append(f"{name}=$(LC_ALL=C {_program('date')} {quote(DATE)})")
             case Run(command=command):
+                self.commands += 1
                 name = self.variable()
                 end = "" if strip else " && printf x"
                 # Python runs it again then, and says why it fails; or the configuration has changed.
@@ -200,14 +230,6 @@ class _Script:
                     self.lines.append(f"{name}=${{{name}%x}}")
                 self.lines.append(f'[ ${{#{name}}} -le {MOST_CHARACTERS} ] || rp_anew "$@"')
         return f'"${name}"'
-
-    def argument(self, arg: str | Value) -> str:
-        """Return one argument of bwrap."""
-        if isinstance(arg, str):
-            return quote(arg)
-        if arg.inherited:
-            return f'"${{{arg.inherited}-}}"'
-        return self.word(arg.content, strip=arg.strip, because=str(arg.because))
 
     def confined(self) -> list[str]:
         """Return the function that runs a command as `commands.confined` does."""
@@ -244,13 +266,15 @@ class _Script:
 def script(plan: Plan, spec: LaunchSpec, *, helper: str, origins: Origins) -> str:
     """Return the script. Ask `why_not` before. Characters that are no text (surrogates) stand for bytes."""
     work = _Script(spec, helper)
-    arguments = [work.argument(arg) for arg in spec.args]
+    words, late = spec.parted()
     descriptors: list[str] = []
     for one in spec.descriptors:
         if isinstance(one, Blob):
-            descriptors.append(f"-d {work.word(one.content, strip=False, because=str(one.because))}")
+            descriptors.append(work.file(one))
         else:
             descriptors.append(f"{'-o' if one.how == 'path' else '-r'} {quote(one.path)}")
+    for option, value in late:
+        descriptors.append("".join(f"-a {quote(word)} " for word in option) + f"-v {work.value(value)}")
     where = [*origins.words, "--", origins.path]
     redo = again("run", "--refreeze")
     explain = [*again("run", "--why-failed"), *where]
@@ -264,10 +288,14 @@ def script(plan: Plan, spec: LaunchSpec, *, helper: str, origins: Origins) -> st
         "# When an input has changed: redpak makes this launcher anew and starts the program.",
         f'rp_anew() {{ exec {" ".join(map(quote, redo))} "$0" {" ".join(map(quote, where))} "$@"; }}',
         f'[ -x {quote(helper)} ] || rp_anew "$@"',
-        *environment(plan, spec),
+        *environment(plan, work.early),
     ]
-    if any("rp_run" in line for line in work.lines):
+    same = [f"-i {spec.uid}:{spec.gid}"]
+    same += [f"-f {quote(known)} {quote(path)}" for known, path in inputs(plan, spec)]
+    if work.commands:  # what is no longer asked for must not run: the helper is asked first
+        lines += [f" {CONTINUED}".join([f"{quote(helper)} -q {same[0]}", *same[1:], '|| rp_anew "$@"'])]
         lines += work.confined()
+        same = same[:1]
     for warning in (*plan.warnings, *spec.notes):
         lines.append(f"printf '%s\\n' {quote('redpak: warning: ' + comment(warning))} >&2")
     lines += work.lines
@@ -275,22 +303,21 @@ def script(plan: Plan, spec: LaunchSpec, *, helper: str, origins: Origins) -> st
         lines.append(f"umask {spec.umask:04o}")
 
     flags = [flag for flag, on in (("-s", spec.scope), ("-n", spec.pidns), ("-t", spec.newsession)) if on]
-    call = [f"exec {quote(helper)} -i {spec.uid}:{spec.gid}{''.join(f' {flag}' for flag in flags)}"]
-    call += [f"-f {quote(known)} {quote(path)}" for known, path in inputs(plan, spec)]
+    call = [f"exec {quote(helper)} {same[0]}{''.join(f' {flag}' for flag in flags)}", *same[1:]]
     redone = [*map(quote, redo), '"$0"', *map(quote, where)]
     call.append(" ".join(f"-e {word}" for word in redone))
     call.append(" ".join(f"-x {quote(word)}" for word in explain))
     call += [f"-k {fd}" for fd in spec.keep]
     call += [f"-l {number(limit.name)}:{limit.soft}:{limit.hard}" for limit in spec.rlimits]
     call += descriptors
-    call.append(f"-- {quote(spec.bwrap)} {len(arguments)}")
-    for arg, shown in zip(spec.args, arguments, strict=True):
-        if isinstance(arg, str) and arg.startswith("--"):
-            call.append(shown)
+    call.append(f"-- {quote(spec.bwrap)} {len(words)}")
+    for word in words:
+        if word.startswith("--"):
+            call.append(quote(word))
         else:
-            call[-1] += f" {shown}"
+            call[-1] += f" {quote(word)}"
     call.append('"$@"')
-    return "\n".join([*lines, " \\\n  ".join(call)]) + "\n"
+    return "\n".join([*lines, f" {CONTINUED}".join(call)]) + "\n"
 
 
 def number(name: str) -> int:
@@ -301,17 +328,15 @@ def number(name: str) -> int:
     return found
 
 
-def environment(plan: Plan, spec: LaunchSpec) -> list[str]:
-    """Return the lines that check the caller's variables, and take away what loads code into the helper."""
+def environment(plan: Plan, early: Sequence[str]) -> list[str]:
+    """Return the lines that check the caller's variables, and take away what loads code into programs."""
     reads = {name: os.environ.get(name) for name in ENVIRONMENT}
     reads.update({read.name: read.value for read in plan.reads})
     lines = []
     for name, value in sorted(reads.items()):
         wanted = "''" if value is None else quote(f"x{value}")
         lines.append(f'[ "${{{name}+x}}${{{name}-}}" = {wanted} ] || rp_anew "$@"')
-    used = {arg.inherited for arg in spec.args if isinstance(arg, Value)} | set(reads)
-    gone = [name for name in LOADER if name not in used]
-    return [*lines, *([f"unset {' '.join(gone)}"] if gone else [])]
+    return [*lines, *early, f"unset {' '.join(LOADER)}"]
 
 
 def about(plan: Plan, spec: LaunchSpec) -> list[str]:

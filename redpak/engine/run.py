@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CHUNK = 120_000  # bytes of one variable; execve(2) takes 128 KiB, with its name
 MINE = "rp_"  # how the variables begin that hand values to the helper
-EBADF, E2BIG = 9, 7  # errno(3); the module costs a start more than these two are worth
+EBADF = 9  # errno(3)
 
 
 class Options(Record):
@@ -114,12 +114,8 @@ def start(plan: Plan, options: Options) -> int:
         flush()
         try:
             os.execve(program, argv, {**(clean_environment() if options.explain else {}), **environ})
-        except ValueError:
-            log.debug("a file of the sandbox has a NUL byte in it: starting without the helper")
-        except OSError as error:
-            if error.errno != E2BIG:
-                raise LaunchFailed(f"cannot start '{program}': {(error.strerror or '').lower()}") from error
-            log.debug("the command line is too long for the helper")
+        except (OSError, ValueError) as error:  # too many words for execve(2), or a NUL byte in a file's content
+            log.debug(f"start without '{program}': {error}")
     from redpak.engine import supervise
 
     limit(spec)

@@ -1,6 +1,7 @@
 """Start bwrap and stand in for the program until it ends: what the helper (launch.c) does, in Python.
 
-Used where the helper is not built. Both behave alike; a test compares them.
+Used where the helper is not built, or cannot be told (a NUL byte, too many words). Both behave alike: the host tests
+start everything both ways.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ TOLD = (
     signal.SIGUSR1,
     signal.SIGUSR2,
     signal.SIGTSTP,
+    signal.SIGCONT,
+    signal.SIGWINCH,
 )
-CAUGHT = frozenset((*TOLD, signal.SIGCHLD))
+CAUGHT = frozenset((*TOLD, signal.SIGCHLD, signal.SIGTTOU))
 LAST_SIGNAL = 64
 RETRY_S = 0.01
 TRIES = 500  # 5 s: the start hangs
@@ -40,7 +43,7 @@ class Ended(Record):
     """How it went: the program's code (None when it was never started), and bwrap's."""
 
     code: int | None
-    bwrap: int
+    bwrap: int = 0
 
 
 def memory(content: bytes) -> int:
@@ -60,7 +63,7 @@ def _high(fd: int, above: int) -> int:
     return moved
 
 
-def _prepare(spec: LaunchSpec, joined: dict[int, int]) -> dict[int, int]:
+def _prepare(spec: LaunchSpec, joined: dict[int, int], *, nohup: bool) -> dict[int, int]:
     """Open everything that bwrap reads: {its number: our descriptor}. Raises OSError."""
     above = FIRST_FD + len(spec.descriptors) + 2
     placed: dict[int, int] = {}
@@ -73,6 +76,8 @@ def _prepare(spec: LaunchSpec, joined: dict[int, int]) -> dict[int, int]:
             fd = _open(one)
         placed[number] = _high(fd, above)
     words = [os.fsencode(word) for word in (*_words(spec), "--json-status-fd", str(above - 1))]
+    if nohup:
+        words.append(b"--new-session")
     placed[above - 2] = _high(memory(b"".join(word + b"\0" for word in words)), above)
     for number, fd in joined.items():
         placed[number] = _high(fd, above)
@@ -113,60 +118,52 @@ def _child(spec: LaunchSpec, placed: dict[int, int], argv: list[str], parent: in
 
 
 class _Terminal:
-    """The state of the terminal at standard input, to be put back."""
+    """The state of our terminal, to be put back; nothing where we are in its background: it is another's then."""
 
     def __init__(self) -> None:
-        self.modes: list[Any] | None = None
-        self.group = -1
-        if not os.isatty(0):
+        self.fd = -1
+        self.modes: list[Any] = []
+        for fd in (0, 1, 2):
+            try:
+                self.modes = termios.tcgetattr(fd)
+            except termios.error:
+                continue  # no terminal
+            try:
+                self.fd = fd if os.tcgetpgrp(fd) == os.getpgrp() else -1
+            except OSError:
+                pass  # not our controlling terminal
             return
-        try:
-            self.modes = termios.tcgetattr(0)
-            if os.tcgetpgrp(0) == os.getpgrp():
-                self.group = os.getpgrp()
-        except (OSError, termios.error):
-            pass  # not our controlling terminal
 
     def restore(self) -> None:
-        """Put modes and foreground group back, if we had the terminal."""
-        if self.group < 0 or self.modes is None:
+        """Put modes and foreground group back, unless another living group has the terminal. SIGTTOU is blocked."""
+        if self.fd < 0:
             return
-        before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         try:
-            os.tcsetpgrp(0, self.group)
-            termios.tcsetattr(0, termios.TCSADRAIN, self.modes)
+            now = os.tcgetpgrp(self.fd)
+            if now != os.getpgrp() and _group_lives(now):
+                return
+            os.tcsetpgrp(self.fd, os.getpgrp())
+            termios.tcsetattr(self.fd, termios.TCSADRAIN, self.modes)
         except (OSError, termios.error):
             pass  # the terminal is gone
-        finally:
-            signal.signal(signal.SIGTTOU, before)
 
 
-class _Status:
-    """What bwrap says on its status descriptor (a few small JSON documents)."""
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except OSError as error:
+        return error.errno != errno.ESRCH
+    return True
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self.said = b""
 
-    def number(self, key: str) -> int | None:
-        """Return the number of a key, None while it was not said."""
-        while True:
-            try:
-                data = os.read(self.fd, 4096)
-            except BlockingIOError:
-                break
-            if not data:
-                break
-            self.said += data
-        mark = f'"{key}":'.encode()
-        at = self.said.find(mark)
-        if at < 0:
-            return None
-        digits = self.said[at + len(mark) :].lstrip()
-        end = 0
-        while end < len(digits) and digits[end : end + 1].isdigit():
-            end += 1
-        return int(digits[:end]) if end and end < len(digits) else None
+def _exit_code(fd: int) -> int | None:
+    """Return the program's code from what bwrap said on its status descriptor (JSON), None where it never ran."""
+    try:
+        said = os.read(fd, 4096)
+    except BlockingIOError:
+        return None
+    digits = said.partition(b'"exit-code":')[2].strip().partition(b"\n")[0].strip(b" }")
+    return int(digits) if digits.isdigit() else None
 
 
 def _first_child(pid: int) -> int:
@@ -179,29 +176,18 @@ def _first_child(pid: int) -> int:
     return int(said[0]) if said else 0
 
 
-def _same_program(pid: int, bwrap: os.stat_result) -> bool:
-    """Tell whether a process still runs bwrap itself."""
-    try:
-        at = os.stat(f"/proc/{pid}/exe")
-    except OSError:
-        return False
-    return (at.st_dev, at.st_ino) == (bwrap.st_dev, bwrap.st_ino)
-
-
-def _hand_on(numbers: set[int], status: _Status, spec: LaunchSpec, bwrap: os.stat_result) -> bool:
+def _hand_on(numbers: set[int], spec: LaunchSpec, bwrap: int) -> bool:
     """Send signals to the program; False while it does not run yet."""
-    above = status.number("child-pid")
-    if above is None:
-        return False
-    pid = _first_child(above) if spec.pidns else above
-    if not pid or _same_program(pid, bwrap):
+    above = _first_child(bwrap) if spec.pidns else bwrap
+    pid = _first_child(above) if above else 0
+    if not pid:
         return False
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
         return False
     try:
-        if spec.pidns and _first_child(above) != pid:
+        if _first_child(above) != pid:
             return False
         for number in numbers:
             signal.pidfd_send_signal(fd, number)
@@ -219,8 +205,11 @@ def _stop_with_program() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTSTP,))
 
 
-def _wait(pid: int, status: _Status, spec: LaunchSpec, bwrap: os.stat_result) -> int:
-    """Wait for bwrap to end, handing signals on meanwhile; return its wait status."""
+def _wait(pid: int, spec: LaunchSpec, *, session: bool, nohup: bool) -> int:
+    """Wait for bwrap to end, handing signals on meanwhile; return its wait status.
+
+    `session`: the program has one of its own. `nohup`: a hangup is not for it.
+    """
     waiting: set[int] = set()
     tries = 0
     while True:
@@ -241,9 +230,11 @@ def _wait(pid: int, status: _Status, spec: LaunchSpec, bwrap: os.stat_result) ->
             drop = code >> 16 == PTRACE_EVENT_STOP or stop in CAUGHT  # the program answers these
             trace.resume(pid, 0 if drop else stop)
         # What the terminal sends (si_code > 0) reaches the program by itself, unless it has a session of its own.
-        if info and number in TOLD and (info.si_code <= 0 or spec.newsession or number == signal.SIGHUP):
-            waiting.add(signal.SIGSTOP if number == signal.SIGTSTP and spec.newsession else number)
-        if waiting and _hand_on(waiting, status, spec, bwrap):
+        if info and number in TOLD:
+            told = not nohup if number == signal.SIGHUP else info.si_code <= 0 or session
+            if told:
+                waiting.add(signal.SIGSTOP if number == signal.SIGTSTP and session else number)
+        if waiting and _hand_on(waiting, spec, pid):
             waiting.clear()
             tries = 0
         elif waiting:
@@ -265,9 +256,11 @@ def supervise(spec: LaunchSpec, joined: dict[int, int]) -> Ended:
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EPERM):  # nobody can use keys here
             raise LaunchFailed(f"cannot leave the session keyring: {error.strerror}") from error
+    # The program starts with no signal ignored: instead, what was started by nohup(1) gets a session of its own.
+    nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    session = spec.newsession or nohup
     try:
-        placed = _prepare(spec, joined)
-        bwrap = os.stat(spec.bwrap)
+        placed = _prepare(spec, joined, nohup=nohup)
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         why = (error.strerror or "").lower()
@@ -276,6 +269,7 @@ def supervise(spec: LaunchSpec, joined: dict[int, int]) -> Ended:
     placed[above + 1] = _high(writer, above + 2)
     argv = [spec.bwrap, "--args", str(above), "--", *spec.program]
     terminal = _Terminal()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller that ignores it would have us see no child's end
     before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
     parent = os.getpid()
     pid = os.fork()
@@ -293,13 +287,13 @@ def supervise(spec: LaunchSpec, joined: dict[int, int]) -> Ended:
             trace.seize(pid)  # lest a ^C that the program handles kills bwrap, and bwrap the program
         except OSError:
             pass  # forbidden here: then ^C ends the sandbox, as with bwrap alone
-        status = _Status(reader)
-        ended = _wait(pid, status, spec, bwrap)
-        code = status.number("exit-code")
+        ended = _wait(pid, spec, session=session, nohup=nohup)
+        code = _exit_code(reader)
     finally:
         os.close(reader)
         terminal.restore()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    if os.WIFSIGNALED(ended) and code is None:
-        code = 128 + os.WTERMSIG(ended)
-    return Ended(code=code, bwrap=os.waitstatus_to_exitcode(ended))
+    bwrap = os.waitstatus_to_exitcode(ended)
+    if code is None and (bwrap < 0 or bwrap > 128):  # a signal, before the program's exec
+        code = 128 - bwrap if bwrap < 0 else bwrap
+    return Ended(code=code, bwrap=bwrap)

@@ -31,12 +31,23 @@ SHELLS = {
     if os.path.exists(argv[0])
 }
 HERE = Origin(file="/n/etc/redpak.yaml", line=3)
-# A stand-in for the helper: a command's output is the command itself, the launch is its arguments.
+# A stand-in for the helper: a command's output is the command itself, the launch is its arguments, with the values of
+# variables in place of their names.
 HELPER = """#!/bin/sh
 case $1 in
--i) printf '%s\\0' "$@" ;;
-*) for last; do :; done; printf %s "$last" ;;
+-q) exit 0 ;;
+-i) ;;
+*) for last; do :; done; printf %s "$last"; exit ;;
 esac
+while [ "$1" != -- ]; do
+    case $1 in
+    -[vm]) eval "value=\\${$2-}"; printf '%s\\0' "$1" "$value"; shift 2 ;;
+    -f) printf '%s\\0' "$1" "$2" "$3"; shift 3 ;;
+    -[snt]) printf '%s\\0' "$1"; shift ;;
+    *) printf '%s\\0' "$1" "$2"; shift 2 ;;
+    esac
+done
+printf '%s\\0' "$@"
 """
 
 # Every string that a program can get: bytes without NUL.
@@ -149,13 +160,13 @@ def test_any_string_arrives_unchanged(
     )
     environ = {"FROM_CALLER": inherited, "READ": inherited}
     origins = frozen.Origins(path=f"/{place}", words=("--bwrap", place), key=ascii(place))
-    wanted = ["--", "/usr/bin/bwrap", str(len(args) + 1), *args, inherited]
+    late = ["-d", "", *(["-c", blob] if blob else []), "-a", args[-1], "-v", inherited]
+    wanted = [*late, "--", "/usr/bin/bwrap", str(len(args) - 1), *args[:-1]]
     for given_, runs in ((program, program), ([], defaults)):
         argv = started(
             folder, plan, spec, shell=shell, program=tuple(given_), environ=environ, origins=origins
         )
         assert argv[-len(wanted) - len(runs) :] == [*wanted, *runs]
-        assert ["-d", blob] == argv[-len(wanted) - len(runs) - 2 :][:2]
         at = argv.index("1.2.3.4.5")
         assert argv[at - 1 : at + 2] == ["-f", "1.2.3.4.5", f"/{place}"]
         assert f"/{place}" in argv[argv.index("--refreeze") :]
@@ -175,7 +186,8 @@ def test_a_commands_output_keeps_its_newlines_in_files_and_loses_them_in_variabl
         args=(
             "--setenv",
             "KEY",
-            Value(content=content, because=HERE),
+            Value(content=content, before=2, because=HERE),
+            "--hostname",
             Value(content=content, strip=False, because=HERE),
         ),
         descriptors=(Blob(content=content, because=HERE),),
@@ -184,8 +196,10 @@ def test_a_commands_output_keeps_its_newlines_in_files_and_loses_them_in_variabl
     # Bytes that are no text by themselves may become text side by side.
     stripped = os.fsdecode(os.fsencode(f"{before}{command.rstrip(chr(10))}{behind}"))
     kept = os.fsdecode(os.fsencode(f"{before}{command}{behind}"))
-    assert argv[-3:] == [stripped, kept, "true"]
-    assert after(argv, "-d") == [kept]
+    assert after(argv, "-v") == [stripped, kept]
+    assert after(argv, "-a") == ["--setenv", "KEY", "--hostname"]
+    said = [argv[at + 1] for at in range(len(argv) - 1) if argv[at] in ("-d", "-c", "-m")]
+    assert os.fsencode("".join(said)) == os.fsencode(kept)
 
 
 @pytest.mark.parametrize("shell", list(SHELLS))
@@ -193,8 +207,8 @@ def test_pid_uuid_and_date_are_new_at_every_start(folder: Path, shell: str) -> N
     content = text(
         "a'", Ask(name="UUID"), " ", Ask(name="UUID"), " ", Ask(name="PID"), "\n", Ask(name="TODAY")
     )
-    spec = spec_of(args=("--setenv", "KEY", Value(content=content, because=HERE)))
-    seen = [started(folder, plan_of(), spec, shell=shell, program=("true",))[-2] for _ in range(2)]
+    spec = spec_of(args=("--setenv", "KEY", Value(content=content, before=2, because=HERE)))
+    seen = [after(started(folder, plan_of(), spec, shell=shell), "-v")[0] for _ in range(2)]
     for value in seen:
         uuids, today = value.split("\n")
         first, second, pid = uuids.removeprefix("a'").split(" ")
