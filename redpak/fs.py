@@ -38,29 +38,36 @@ def write_atomically(path: str, data: bytes, *, mode: int = 0o644, durable: bool
 
     `durable` also survives a power loss once this returns; caches pass False. Raises RedpakError.
     """
+    with doing(f"write '{path}'"):
+        try:
+            _replace(path, data, mode, durable=durable)
+        except OSError as error:  # the name written aside tells nobody anything
+            raise OSError(error.errno, error.strerror) from error
+
+
+def _replace(path: str, data: bytes, mode: int, *, durable: bool) -> None:
     folder, name = os.path.split(path)
     aside = os.path.join(folder or ".", f".{name}.{os.getpid()}.new")
-    with doing(f"write '{path}'"):
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
         try:
-            try:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(fd, view) :]
-                os.fchmod(fd, mode)
-                if durable:
-                    os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.rename(aside, path)
-        except BaseException:
-            try:
-                os.unlink(aside)
-            except FileNotFoundError:
-                pass
-            raise
-        if durable:
-            sync_directory(folder or ".")
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fchmod(fd, mode)
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(aside, path)
+    except BaseException:
+        try:
+            os.unlink(aside)
+        except FileNotFoundError:
+            pass
+        raise
+    if durable:
+        sync_directory(folder or ".")
 
 
 class locked:  # noqa: N801 - reads as a verb: with locked(path, "node create"):

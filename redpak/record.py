@@ -21,20 +21,26 @@ class Record:
     """A value: annotated names are its fields, class attributes their defaults."""
 
     __fields__: ClassVar[tuple[str, ...]] = ()
+    __known__: ClassVar[frozenset[str]] = frozenset()  # the same, as a set
+    __required__: ClassVar[frozenset[str]] = frozenset()  # those without a default
 
     def __init_subclass__(cls) -> None:
         own = [name for name in cls.__dict__.get("__annotations__", {}) if not name.startswith("__")]
         cls.__fields__ = cls.__fields__ + tuple(name for name in own if name not in cls.__fields__)
+        cls.__known__ = frozenset(cls.__fields__)
+        cls.__required__ = frozenset(name for name in cls.__fields__ if not hasattr(cls, name))
 
     def __init__(self, **given: Any) -> None:
-        fields = self.__fields__
-        for name in given:
-            if name not in fields:
-                raise TypeError(f"{type(self).__name__} has no field '{name}'")
-        for name in fields:
-            if name not in given and not hasattr(type(self), name):
-                raise TypeError(f"{type(self).__name__} needs field '{name}'")
+        if not self.__required__ <= given.keys() <= self.__known__:  # a launch makes a thousand records
+            raise self._misfit(given)
         self.__dict__.update(given)
+
+    def _misfit(self, given: dict[str, Any]) -> TypeError:
+        for name in given:
+            if name not in self.__fields__:
+                return TypeError(f"{type(self).__name__} has no field '{name}'")
+        missing = next(name for name in self.__fields__ if name in self.__required__ and name not in given)
+        return TypeError(f"{type(self).__name__} needs field '{missing}'")
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen: cannot set '{name}'")
@@ -48,7 +54,7 @@ class Record:
 
     def but(self, **changed: Any) -> Self:
         """Return a copy with some fields changed."""
-        return type(self)(**{**dict(zip(self.__fields__, self.values(), strict=True)), **changed})
+        return type(self)(**{**self.__dict__, **changed})
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

@@ -12,6 +12,7 @@ SUMMARY = (
 ARGUMENTS: tuple[Argument, ...] = ()
 OPTIONS = (Option(name="json", help="print JSON"),)
 EXAMPLES = (("redpak doctor", "one line for each thing; lines below it say how to fix it"),)
+CODES = (("0", "launches work"), ("1", "launches cannot work"))
 
 MARKS = {"ok": "ok  ", "note": "note", "bad": "BAD "}
 

@@ -7,7 +7,6 @@ import stat
 
 from redpak.cli import output
 from redpak.cli.options import Argument, Arguments, Option
-from redpak.errors import Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ ARGUMENTS = (
         help="a path inside the sandbox, a variable ($NAME or NAME), a namespace (net), a capability (CAP_CHOWN),"
         " a limit (memory.max, nofile) or a setting (hostname); 'variable:NAME', 'namespace:user' and so on"
         " where a name may mean several",
-        kind="many",
+        kind="some",
     ),
 )
 OPTIONS = (
@@ -47,8 +46,6 @@ def main(args: Arguments) -> int:
     from redpak.plan.explain import explain
 
     things = args.words("THING")
-    if not things:
-        raise Usage("'THING' is missing: what is to be explained?", hint="Run 'redpak explain --help'.")
     made = plan_of(args.word("PATH"), admin=args.flag("admin"))
     known = {"capability": CAPABILITIES, "limit": (*RLIMITS, *CGROUP_FILES.values())}
     told: list[Explanation] = []

@@ -6,7 +6,7 @@ import os
 import sys
 
 from redpak import log
-from redpak.cli import options, table
+from redpak.cli import options, output, table
 from redpak.errors import BadConfig, RedpakError, Usage
 
 TYPE_CHECKING = False
@@ -46,7 +46,7 @@ def guard(act: Callable[[], int], *, broke: int = 1) -> int:
         code = act()
         return code if _flushed() else broke
     except BrokenPipeError:  # the reader went away (redpak plan … | head)
-        _mute()
+        output.mute()
         return 128 + 13
     except KeyboardInterrupt:
         return 128 + 2
@@ -67,15 +67,10 @@ def _flushed() -> bool:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _mute()
+        output.mute()
         log.error(f"cannot write to standard output: {(error.strerror or str(error)).lower()}")
         return False
     return True
-
-
-def _mute() -> None:
-    """Let standard output lead nowhere: what Python flushes at exit must not complain again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
 
 
 def _report(error: RedpakError) -> None:
@@ -217,7 +212,6 @@ def _version(words: list[str]) -> int:
         return 0
     if words != ["--json"]:
         raise Usage(f"unexpected argument '{words[0]}'", hint="Run 'redpak --version --json'.")
-    from redpak.cli import output
     from redpak.plan.model import VERSION
 
     python = ".".join(str(number) for number in sys.version_info[:3])

@@ -11,6 +11,8 @@ from redpak.errors import Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Literal
+
     from redpak.node.create import Created
     from redpak.node.tree import Branch
 
@@ -41,9 +43,15 @@ def create(args: Arguments) -> int:
         output.json(created_data(made))
         return 0
     if made.system:
-        log.info(f"made system node '{made.system.path}'")
-    log.info(f"{'updated' if made.updated else 'made'} node '{made.path}' with alias '{made.alias}'")
+        tell(f"created node '{made.system.path}' (alias 'system'), which stands for the core OS")
+    tell(f"{'updated' if made.updated else 'created'} node '{made.path}' (alias '{made.alias}')")
     return 0
+
+
+def tell(done: str) -> None:
+    """Say on standard output what was done, unless --quiet."""
+    if log.level > log.ERROR:
+        output.lines([done])
 
 
 def created_data(made: Created) -> dict[str, object]:
@@ -65,7 +73,8 @@ def list_nodes(args: Arguments) -> int:
 
     top = os.path.realpath(args.word("DIRECTORY") or ".")
     if not os.path.isdir(top):
-        raise NotFound(f"'{args.word('DIRECTORY')}' is not a directory", hint="Name a directory with nodes.")
+        what = "is not a directory" if os.path.lexists(top) else "does not exist"
+        raise NotFound(f"'{args.word('DIRECTORY')}' {what}", hint="Name a directory with nodes.")
     roots = [top] if tree.is_node(top) else tree.child_nodes(top)
     found = [branch for root in roots for branch in flat(tree.branch(root))]
     if args.flag("json"):
@@ -110,19 +119,20 @@ def show_node(args: Arguments) -> int:
 
 def enable(args: Arguments) -> int:
     """Let programs be started in a node again."""
-    from redpak.node.change import set_state
-
-    changed = set_state(args.word("PATH"), "Enable")
-    log.info("enabled" if changed else "was enabled already")
-    return 0
+    return _state(args.word("PATH"), "Enable")
 
 
 def disable(args: Arguments) -> int:
     """Let nothing be started in a node and those beneath it."""
-    from redpak.node.change import set_state
+    return _state(args.word("PATH"), "Disable")
 
-    changed = set_state(args.word("PATH"), "Disable")
-    log.info("disabled" if changed else "was disabled already")
+
+def _state(path: str, state: Literal["Enable", "Disable"]) -> int:
+    from redpak.node.change import node_at, set_state
+
+    changed = set_state(path, state)
+    node, done = node_at(path), f"{state.lower()}d"
+    tell(f"{done} node '{node}'" if changed else f"node '{node}' was {done} already")
     return 0
 
 
@@ -131,7 +141,7 @@ def move(args: Arguments) -> int:
     from redpak.node.change import move as rename
 
     for path in rename(args.word("PATH"), args.word("TO")):
-        log.info(f"node is now at '{path}'")
+        tell(f"moved node to '{path}'")
     return 0
 
 
@@ -140,7 +150,7 @@ def delete(args: Arguments) -> int:
     from redpak.node.change import delete as remove
 
     for path in remove(args.word("PATH"), recursive=args.flag("recursive")):
-        log.info(f"deleted node '{path}'")
+        tell(f"deleted node '{path}'")
     return 0
 
 

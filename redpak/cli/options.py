@@ -8,6 +8,7 @@ A command is a module of `redpak/cli` with
     ARGUMENTS  tuple of Argument, in order
     OPTIONS    tuple of Option; -h -v -q --color are added by themselves
     EXAMPLES   tuple of (command line, what it shows)
+    CODES      optional: exit codes that mean something else here, as OWN_CODES
     LAUNCHES   optional: True where the exit code is that of the program in the sandbox
     main(args: Arguments) -> int
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     OptionKind = Literal["flag", "value", "repeat"]
-    ArgumentKind = Literal["one", "optional", "many", "command"]
+    ArgumentKind = Literal["one", "optional", "some", "many", "command"]
 
 
 class Option(Record):
@@ -43,7 +44,8 @@ class Option(Record):
 class Argument(Record):
     """A word that is not an option.
 
-    "one" must be there, "optional" may, "many" takes all that remain (options may stand between them);
+    "one" must be there, "optional" may, "many" takes all that remain (options may stand between them), "some"
+    as well, but at least one;
     "command" is the last one: its first word ends the options, with or without `--`.
     """
 
@@ -60,6 +62,7 @@ class Verb(Record):
     arguments: tuple[Argument, ...] = ()
     options: tuple[Option, ...] = ()
     examples: tuple[tuple[str, str], ...] = ()
+    codes: tuple[tuple[str, str], ...] = ()  # exit codes that mean something else here
     launches: bool = False  # the exit code is that of the program in the sandbox
     program: str = "redpak"
     main: Callable[[Arguments], int]
@@ -151,6 +154,7 @@ def verb_of(name: str, module: ModuleType) -> Verb:
         arguments=module.ARGUMENTS,
         options=module.OPTIONS,
         examples=module.EXAMPLES,
+        codes=getattr(module, "CODES", ()),
         launches=getattr(module, "LAUNCHES", False),
         main=module.main,
     )
@@ -217,7 +221,7 @@ def parse(verb: Verb, words: Sequence[str]) -> Arguments:
                 letter, letters = letters[0], letters[1:]
                 option = by_short.get(letter)
                 if option is None:
-                    raise _usage(verb, f"unknown option '-{letter}'")
+                    raise _usage(verb, f"unknown option '-{letter}'", _dashed(verb, word))
                 if option.kind == "flag":
                     args.add_option(option.name, "")
                 else:
@@ -242,7 +246,9 @@ def _place(args: Arguments, plain: list[str], command: tuple[str, ...]) -> None:
                     args.add_word(argument.name, left.pop(0))
                 elif argument.kind == "one" and not args.flag("help"):
                     raise _usage(args.verb, f"'{argument.name}' is missing: {argument.help}")
-            case "many":
+            case "many" | "some":
+                if argument.kind == "some" and not left and not args.flag("help"):
+                    raise _usage(args.verb, f"'{argument.name}' is missing: {argument.help}")
                 for word in left:
                     args.add_word(argument.name, word)
                 left = []
@@ -257,9 +263,16 @@ def _usage(verb: Verb, message: str, hint: str = "") -> Usage:
     return Usage(message, hint=hint or f"Run '{verb.called} --help'.")
 
 
+def _dashed(verb: Verb, word: str) -> str:
+    """Return the hint for a cluster of letters that may have been meant as a name."""
+    if len(word) == 2:
+        return ""
+    return f"Run '{verb.called} --help'; a name that starts with '-' is written './{word}'."
+
+
 def usage_line(verb: Verb) -> str:
     """Return 'redpak run PATH [options] [--] [CMD...]'."""
-    shown = {"one": "{}", "optional": "[{}]", "many": "[{}...]", "command": "[--] [{}...]"}
+    shown = {"one": "{}", "optional": "[{}]", "some": "{}...", "many": "[{}...]", "command": "[--] [{}...]"}
     words = [shown[argument.kind].format(argument.name) for argument in verb.arguments]
     options = [] if not verb.options else ["[options]"]
     before = [word for word in words if not word.startswith("[--]")]
@@ -276,8 +289,11 @@ def spelled(option: Option) -> str:
 def help_text(verb: Verb) -> str:
     """Return what `--help` prints: usage, examples first, then every option, then exit codes."""
     options = (*verb.options, *GLOBAL)
-    codes = (*OWN_CODES, *LAUNCH_CODES) if verb.launches else OWN_CODES
-    lines = [f"Usage: {usage_line(verb)}", "", *folded(verb.summary, 0)]
+    own = dict(verb.codes)
+    codes = [(code, own.get(code, means)) for code, means in OWN_CODES]
+    if verb.launches:
+        codes += LAUNCH_CODES
+    lines = [f"Usage: {usage_line(verb)}", "", *folded(verb.summary.replace("\n", " "), 0)]
     if verb.examples:
         lines += ["", "Examples:"]
         for line, shows in verb.examples:

@@ -79,7 +79,7 @@ def table(plan: Plan) -> list[str]:
         ("command", _quoted(plan.command) if plan.command else "(none yet)"),
         ("digest", wire.digest(plan)),
     ]
-    lines = output.table(head, indent=0)
+    lines = output.table(head, indent=0, width=output.columns())
     mounts = []
     for op in plan.mounts:
         mode, source = words.columns(op)
@@ -113,7 +113,7 @@ def table(plan: Plan) -> list[str]:
 
 
 def _section(title: str, rows: Sequence[Sequence[str]], *, heads: tuple[str, ...] = ()) -> list[str]:
-    return ["", title, *output.table(rows, heads=heads)] if rows else []
+    return ["", title, *output.table(rows, heads=heads, width=output.columns())] if rows else []
 
 
 def _quoted(command: tuple[str, ...]) -> str:

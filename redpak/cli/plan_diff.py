@@ -29,6 +29,11 @@ EXAMPLES = (
     ("redpak plan /nodes/app --json >before.json", "keep what a launch does today"),
     ("redpak plan-diff before.json /nodes/app", "what has changed since"),
 )
+CODES = (
+    ("0", "both do the same"),
+    ("1", "they differ"),
+    ("2", "failed, or the configuration or the command line is wrong"),
+)
 
 
 def main(args: Arguments) -> int:
@@ -47,7 +52,7 @@ def main(args: Arguments) -> int:
 
 def side(path: str, *, admin: bool) -> Plan:
     """Return the plan of a node, or the one in a file."""
-    if os.path.isfile(path):
+    if os.path.exists(path) and not os.path.isdir(path):  # a pipe, as of <(redpak plan …), counts
         from redpak.plan import wire
 
         with doing("read the plan"), open(path, "rb") as file:

@@ -87,6 +87,7 @@ def wanted(args: Arguments) -> Request:
         admin=args.flag("admin"),
         force=args.flag("force"),
         strict=args.flag("strict"),
+        quiet=log.level < log.WARNING,
         bwrap=args.value("bwrap"),
     )
 

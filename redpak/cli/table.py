@@ -18,7 +18,8 @@ class Command(Record):
     module: str
     help: str  # one line
     group: Group
-    broke: int = 1  # exit code when redpak itself breaks: 125 where the program's own codes come through
+    # Exit code when redpak itself breaks: 125 where the program's own codes come through, 2 where 1 is an answer.
+    broke: int = 1
 
 
 COMMANDS = (
@@ -39,7 +40,7 @@ COMMANDS = (
         help="tell where a path, variable, namespace or limit of the sandbox comes from",
     ),
     Command(
-        name="plan-diff", module="redpak.cli.plan_diff", group="Understand",
+        name="plan-diff", module="redpak.cli.plan_diff", group="Understand", broke=2,
         help="compare two nodes' launches, item by item",
     ),
     Command(

@@ -78,6 +78,7 @@ class Scope(Record):
     context: Context
     uid: str = ""  # final user number when set-user or the command line gave one; "" = the caller's
     gid: str = ""  # final group number, likewise
+    place: bool = False  # a path is expanded: a younger leaf's words in it may name one component, no more
     upstream: bool = False  # upstream-2.5: node paths as spelled, `#undef:KEY`, unknown tags silently nothing
     run: Callable[[str], str] | None = None  # runs a command at once; None: it stays a Run part
     ask: Callable[[Asked], str] | None = None  # answers PID, UUID, TODAY at once; None: they stay Ask parts
@@ -220,6 +221,13 @@ def _look_up(name: str, scope: Scope, origin: Origin) -> tuple[str, bool]:
         value = _of_node(name[5:], scope, leaf=name[0] == "L")
         if scope.upstream:
             return value or f"#undef:{name}", False
+        if (
+            scope.place
+            and name[0] == "L"
+            and name != "LEAF_PATH"
+            and scope.owner < len(scope.family.nodes) - 1
+        ):
+            _check_component(name, value, scope, origin)
         return value, True
     if name in _NODE_FILES:
         return f"{_of_node('PATH', scope, leaf=False)}/{_NODE_FILES[name]}", not scope.upstream
@@ -243,6 +251,18 @@ def _look_up(name: str, scope: Scope, origin: Origin) -> tuple[str, bool]:
             )
         )
     return "", True
+
+
+def _check_component(name: str, value: str, scope: Scope, origin: Origin) -> None:
+    """Fault a leaf's word that would lead an ancestor's path to another place than one in its directory."""
+    if value in ("", ".", "..") or "/" in value:
+        fault = Fault(
+            origin=scope.family.leaf.normal.alias_origin,
+            message=f"'{value}' as ${name} cannot be a part of the path at {origin}",
+            hint=f"Set headers.{name[5:].lower()} to a word without '/'.",
+        )
+        if fault not in scope.notes.faults:
+            scope.notes.faults.append(fault)
 
 
 def _variable(name: str, scope: Scope) -> str | None:

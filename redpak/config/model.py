@@ -193,6 +193,9 @@ class Merged(Record):
     profile: Profile
     family: Family
     exports: tuple[MergedExport, ...]  # sorted by mount
+    sealed: tuple[
+        MergedExport, ...
+    ] = ()  # what the leaf's ancestors show read-only, also to themselves alone
     environ: tuple[MergedVariable, ...]
     tags: Mapping[str, MergedTag]  # hostname, chdir, umask, set-user, …: those that somebody set
     shares: Mapping[str, MergedShare]  # user cgroup net pid ipc time, all six

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from redpak.config import settings
+from redpak.config.sealed_limits import BINDING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,13 @@ reported at once, with file, line and column.
 `$LEAF_NAME`, `$LEAF_PATH`, `$LEAF_INFO` (of the node that is started) and the other variables are replaced where a
 setting says *expanded*; `\\$` is a dollar sign; *commands* means that `$(command)` is replaced by its output when the
 program starts.
+
+What a line *In a family* says holds under the sealed profile. What a node says of one namespace (`share_net`) goes
+before what any node says with `share_all`. An ancestor's `share_all: disabled` binds all the same: beneath it only
+those namespaces are open that it or an older node opens by name.
+
+This version reads, checks, plans and explains control group limits (`cgroups`), but cannot apply them: it refuses to
+start a node whose family sets one.
 """
 
 KINDS: dict[Kind, str] = {
@@ -80,7 +88,8 @@ MERGES: dict[Merge, str] = {
 ENTRIES = {
     "exports": "Entries of the whole family are joined. When two nodes name the same `mount`, the oldest node's "
     "entry stays, with a warning. What an ancestor exports read-only (`Restricted`, `RestrictedFile`) can neither be "
-    "exported more openly below, nor can anything beneath it. The three `Private` modes hold for their own node only.",
+    "exported more openly below, nor can anything beneath it, nor its source at another place. The three `Private` "
+    "modes hold for their own node only.",
     "environ": "Variables of the whole family are joined. When two nodes name the same `key`, the oldest node's entry "
     "stays, with a warning.",
 }
@@ -136,7 +145,11 @@ def _entry(setting: Setting, *, depth: int) -> Iterator[str]:
 
 
 def _in_a_family(setting: Setting) -> Iterator[str]:
-    if setting.merge in MERGES:
+    group, _, key = setting.full.removeprefix("config.cgroups.").partition(".")
+    if setting.full.startswith("config.cgroups") and (group, key) not in BINDING:
+        if key:
+            yield "- In a family: each node sets it for its own group"
+    elif setting.merge in MERGES:
         yield f"- In a family: {MERGES[setting.merge]}"
     if not setting.upstream:
         yield "- Not in red-pak 2.5"

@@ -47,6 +47,7 @@ def merge(family: Family, context: Context) -> Merged:
         profile=SEALED,
         family=family,
         exports=found_exports,
+        sealed=tuple(ledger.sealed),
         environ=found_environ,
         tags=found_tags,
         shares=found_shares,

@@ -41,7 +41,7 @@ class Held(Record):
 def exports(ledger: Ledger) -> tuple[MergedExport, ...]:
     """Return the exports in force, sorted by mount."""
     force: dict[str, Held] = {}  # inherited from the nodes visited so far, by mount
-    sealed: list[MergedExport] = []  # read-only ones of those nodes, their own ones too
+    sealed = ledger.sealed
     for layers in ledger.nodes:
         asks = [held for layer in layers for held in _of_file(layer, ledger)]
         allowed = [(held, _allowed(held.export, force, sealed, ledger)) for held in asks]
@@ -87,7 +87,7 @@ def _of_file(layer: Layer, ledger: Ledger) -> list[Held]:
 
 def _expanded(ask: Export, layer: Layer, ledger: Ledger) -> MergedExport | None:
     """Expand an entry; None, after a fault, when it makes no sense."""
-    scope = ledger.scope_of(layer.owner)
+    scope = ledger.scope_of(layer.owner).but(place=True)
     where = expand(ask.mount, scope, commands=False, origin=ask.origin)
     if where.literal is None:
         hint = "A mount point must be known before the start."

@@ -9,7 +9,7 @@ from redpak.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from redpak.config.model import Context, Family, NodeDoc, Value
+    from redpak.config.model import Context, Family, MergedExport, NodeDoc, Value
     from redpak.origin import Origin
 
 CORE_OS = -1  # owner of what main.yaml says
@@ -32,6 +32,9 @@ class Ledger:
         self.notes = Notes()
         self.scope = Scope(family=family, owner=self.leaf, context=context, notes=self.notes)
         self.contests: list[Contest] = []
+        self.sealed: list[
+            MergedExport
+        ] = []  # read-only exports of the nodes visited so far, their own ones too
         self.nodes = tuple(layers_of(family, owner) for owner in range(len(family.nodes)))
         defaults = family.defaults
         self.core: Layer | None = Layer(owner=CORE_OS, doc=defaults) if defaults is not None else None

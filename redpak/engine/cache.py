@@ -6,9 +6,9 @@ A launcher checks its inputs itself. Here it is only found: by who asks, for whi
 from __future__ import annotations
 
 import os
-import stat
 
 from redpak import __version__, paths
+from redpak.engine.sources import only_ours
 from redpak.record import Record
 
 TYPE_CHECKING = False
@@ -27,12 +27,15 @@ class Request(Record):
     admin: bool = False
     force: bool = False
     strict: bool = False
+    quiet: bool = False  # without the plan's warnings
     bwrap: str = ""
     profile: str = ""  # where it was chosen by something else than the environment or a configuration file
 
     def words(self) -> tuple[str, ...]:
         """Return the options of `redpak run` that ask for the same."""
-        flags = (("--admin", self.admin), ("--force", self.force), ("--strict", self.strict))
+        flags = (
+            ("--admin", self.admin), ("--force", self.force), ("--strict", self.strict), ("--quiet", self.quiet),
+        )  # fmt: skip
         named = ("--bwrap", os.path.abspath(self.bwrap)) if self.bwrap else ()
         return (*(flag for flag, on in flags if on), *named)
 
@@ -78,11 +81,6 @@ def path_of(key: str) -> str:
     return os.path.join(folder(), f"{binascii.crc32(data):08x}{binascii.crc32(data, 0x5EED):08x}")
 
 
-def only_ours(at: os.stat_result) -> bool:
-    """Tell whether a file or directory belongs to us and nobody else may change it."""
-    return at.st_uid == os.geteuid() and not at.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
 def fresh_launcher(request: Request) -> str | None:
     """Return the launcher that was made for `request`, None where there is none that can be trusted.
 
@@ -94,17 +92,16 @@ def fresh_launcher(request: Request) -> str | None:
     path = path_of(wanted)
     start = f"{HEAD}{wanted}\n".encode()
     try:
-        above = os.lstat(folder())
+        if not (
+            only_ours(os.lstat(paths.cache()), directory=True)
+            and only_ours(os.lstat(folder()), directory=True)
+        ):
+            return None
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        at = os.fstat(fd)
-        if not (
-            stat.S_ISDIR(above.st_mode) and only_ours(above) and stat.S_ISREG(at.st_mode) and only_ours(at)
-        ):
-            return None
-        return path if os.read(fd, len(start)) == start else None
+        return path if only_ours(os.fstat(fd)) and os.read(fd, len(start)) == start else None
     finally:
         os.close(fd)
 
@@ -126,6 +123,8 @@ def store(request: Request, plan: Plan, spec: LaunchSpec) -> str:
         return f"the filters in '{paths.cache()}' cannot be written"
     wanted = key(request)
     origins = frozen.Origins(path=request.spelled(), words=request.words(), key=wanted)
+    if request.quiet:
+        plan, spec = plan.but(warnings=()), spec.but(notes=())
     text = frozen.script(plan, spec.but(program=()), helper=helper, origins=origins)
     try:
         os.makedirs(os.path.dirname(folder()), mode=0o755, exist_ok=True)
@@ -133,8 +132,9 @@ def store(request: Request, plan: Plan, spec: LaunchSpec) -> str:
             os.mkdir(folder(), 0o700)
         except FileExistsError:
             pass
-        if not only_ours(os.lstat(folder())):
-            return f"'{folder()}' can be changed by others"
+        for place in (paths.cache(), folder()):
+            if not only_ours(os.lstat(place), directory=True):
+                return f"'{place}' is not a directory of ours, or can be changed by others"
         write_atomically(path_of(wanted), frozen.encoded(text), mode=0o700, durable=False)
     except (OSError, RedpakError) as error:
         return str(error)
@@ -163,7 +163,7 @@ def rewrite(launcher: str, request: Request, plan: Plan, spec: LaunchSpec) -> st
     origins = frozen.Origins(path=request.spelled(), words=request.words())
     text = frozen.script(plan, spec.but(program=program), helper=run.helper(), origins=origins)
     try:
-        mode = stat.S_IMODE(os.stat(launcher).st_mode)
+        mode = os.stat(launcher).st_mode & 0o7777
         write_atomically(launcher, frozen.encoded(text), mode=mode, durable=False)
     except (OSError, RedpakError) as error:
         return str(error)

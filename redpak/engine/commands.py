@@ -29,6 +29,10 @@ TIMEOUT_S = 10.0
 MOST_BYTES = 1 << 20
 SAFE_PATH = "/usr/local/bin:/usr/bin:/bin"
 FILTER_FD = 9
+CONFINED = (
+    "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--ro-bind", "/", "/",
+    "--dev", "/dev", "--proc", "/proc",
+)  # fmt: skip
 UUIDS = "/proc/sys/kernel/random/uuid"
 TODAY = "%d-%b-%Y %H:%M (%Z)"
 
@@ -42,18 +46,7 @@ def environment() -> dict[str, str]:
 
 def confined(bwrap: str, command: str, *, filtered: bool, root: bool) -> list[str]:
     """Return the command line that runs a command with a read-only host and nothing else."""
-    argv = [
-        bwrap,
-        "--unshare-all",
-        "--die-with-parent",
-        "--new-session",
-        "--cap-drop",
-        "ALL",
-        "--ro-bind",
-        "/",
-        "/",
-    ]
-    argv += ["--dev", "/dev", "--proc", "/proc"]
+    argv = [bwrap, *CONFINED]
     if root:
         argv += ["--ro-bind", "/proc/sys", "/proc/sys"]  # uid 0 may write there by file mode alone
     if filtered:

@@ -10,7 +10,9 @@ import os
 import sys
 
 from redpak import paths
-from redpak.engine.commands import BASH, SAFE_PATH
+from redpak.engine.commands import BASH, CONFINED, SAFE_PATH
+from redpak.engine.run import MINE, rlimit_number
+from redpak.engine.sources import only_ours
 from redpak.engine.spec import FIRST_FD, Blob, LaunchSpec, Opened, Value
 from redpak.fs import stamp
 from redpak.plan.ops import Bind
@@ -36,7 +38,6 @@ SHELLS_OWN = frozenset((
     "PWD", "RANDOM", "SECONDS", "SHELLOPTS", "SHLVL", "SRANDOM", "UID",
 ))  # fmt: skip
 LOADER = ("LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD")  # what makes the dynamic linker load other code
-MINE = "rp_"  # how the script's own variables begin, as run.py's
 ENVIRONMENT = ("REDPAK_PROFILE", "redpak_MAIN")  # what redpak itself reads of the caller's environment
 TIMEOUT_S = 10
 MOST_CHARACTERS = (
@@ -181,7 +182,7 @@ class _Script:
             return arg.inherited
         if arg.inherited:
             name = self.variable()
-            self.early.append(f"export {name}=\"${{{arg.inherited}-}}\"")
+            self.early.append(f'export {name}="${{{arg.inherited}-}}"')
             return name
         said = self.word(arg.content, strip=arg.strip, because=str(arg.because))
         name = self.variable()
@@ -234,17 +235,7 @@ class _Script:
     def confined(self) -> list[str]:
         """Return the function that runs a command as `commands.confined` does."""
         spec = self.spec
-        words = [
-            "--unshare-all",
-            "--die-with-parent",
-            "--new-session",
-            "--cap-drop",
-            "ALL",
-            "--ro-bind",
-            "/",
-            "/",
-        ]
-        words += ["--dev", "/dev", "--proc", "/proc"]
+        words = [*CONFINED]
         if spec.uid == 0:
             words += ["--ro-bind", "/proc/sys", "/proc/sys"]
         if spec.command_filter:
@@ -308,7 +299,7 @@ def script(plan: Plan, spec: LaunchSpec, *, helper: str, origins: Origins) -> st
     call.append(" ".join(f"-e {word}" for word in redone))
     call.append(" ".join(f"-x {quote(word)}" for word in explain))
     call += [f"-k {fd}" for fd in spec.keep]
-    call += [f"-l {number(limit.name)}:{limit.soft}:{limit.hard}" for limit in spec.rlimits]
+    call += [f"-l {rlimit_number(limit.name)}:{limit.soft}:{limit.hard}" for limit in spec.rlimits]
     call += descriptors
     call.append(f"-- {quote(spec.bwrap)} {len(words)}")
     for word in words:
@@ -318,14 +309,6 @@ def script(plan: Plan, spec: LaunchSpec, *, helper: str, origins: Origins) -> st
             call[-1] += f" {quote(word)}"
     call.append('"$@"')
     return "\n".join([*lines, f" {CONTINUED}".join(call)]) + "\n"
-
-
-def number(name: str) -> int:
-    """Return the kernel's number of a resource limit."""
-    import resource
-
-    found: int = getattr(resource, "RLIMIT_" + name.upper())
-    return found
 
 
 def environment(plan: Plan, early: Sequence[str]) -> list[str]:
@@ -400,15 +383,12 @@ def program_of(launcher: str) -> tuple[str, ...] | None:
 
 def head(launcher: str) -> Sequence[str]:
     """Return the first lines of a launcher; none where it is not a file of ours that only we can change."""
-    import stat
-
     try:
         fd = os.open(launcher, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return ()
     try:
-        at = os.fstat(fd)
-        if not stat.S_ISREG(at.st_mode) or at.st_uid != os.geteuid() or at.st_mode & 0o022:
+        if not only_ours(os.fstat(fd)):
             return ()
         return os.fsdecode(os.read(fd, 65536)).split("\n", 4)[:4]
     finally:

@@ -32,7 +32,11 @@ def environ(work: Lowering) -> None:
             case UnsetVar(key=key):
                 work.args += ["--unsetenv", key]
             case SetVar(key=key, inherited=True, because=because):
-                work.args += ["--setenv", key, Value(content=text(), inherited=key, before=2, because=because)]
+                work.args += [
+                    "--setenv",
+                    key,
+                    Value(content=text(), inherited=key, before=2, because=because),
+                ]
             case SetVar(key=key, value=value, because=because):
                 work.args += ["--setenv", key, work.word(value, because, before=2)]
 

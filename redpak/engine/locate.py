@@ -163,13 +163,26 @@ def search_path(plan: Plan, environ: Mapping[str, str]) -> str | None:
     return EXEC_PATH
 
 
+def working_directory(plan: Plan) -> str:
+    """Return where the program starts: 'chdir', else the caller's directory where the sandbox has it; '' if unknown."""
+    chdir = plan.choice("chdir")
+    if chdir:
+        literal = chdir if isinstance(chdir, str) else getattr(chdir, "literal", None)
+        return literal if literal and literal.startswith("/") else ""
+    try:
+        here = os.getcwd()
+    except OSError:  # it was removed
+        return ""
+    at = locate(plan, here)
+    return here if at.what == "private" or (at.what == "host" and os.path.isdir(at.host)) else ""
+
+
 def program(plan: Plan, name: str, environ: Mapping[str, str]) -> RedpakError | None:
     """Say why `name` cannot be run inside (NoProgram: 127, CannotRun: 126), None where nothing speaks against it."""
     node = plan.node
     if "/" in name:
-        if not name.startswith("/"):
-            return None  # relative to a working directory that only the sandbox knows
-        return _runnable(plan, name)
+        folder = "/" if name.startswith("/") else working_directory(plan)
+        return _runnable(plan, f"{folder.rstrip('/')}/{name.lstrip('/')}") if folder else None
     path = search_path(plan, environ)
     if path is None:
         return None
@@ -177,7 +190,7 @@ def program(plan: Plan, name: str, environ: Mapping[str, str]) -> RedpakError | 
         f"program '{name}' is not in the sandbox of node '{node}'",
         hint=f"It was looked for in {path}; export a directory that holds it, or set 'path'.",
     )
-    for folder in path.split(":"):
+    for folder in path.split(":") if name else ():
         if not folder.startswith("/"):
             return None
         reason = _runnable(plan, f"{folder.rstrip('/')}/{name}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from redpak.plan.model import Plan
 
 CHUNK = 120_000  # bytes of one variable; execve(2) takes 128 KiB, with its name
-MINE = "rp_"  # how the variables begin that hand values to the helper
+MINE = "rp_"  # how the variables begin that hand values to the helper, and those of frozen launchers
 EBADF = 9  # errno(3)
 
 
@@ -114,7 +114,10 @@ def start(plan: Plan, options: Options) -> int:
         flush()
         try:
             os.execve(program, argv, {**(clean_environment() if options.explain else {}), **environ})
-        except (OSError, ValueError) as error:  # too many words for execve(2), or a NUL byte in a file's content
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # too many words for execve(2), or a NUL byte in a file's content
             log.debug(f"start without '{program}': {error}")
     from redpak.engine import supervise
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from redpak.engine.sources import only_ours
 from redpak.kernel.bpf import (
     ARCH,
     ARCHITECTURES,
@@ -192,22 +193,23 @@ def path_of(program: bytes, folder: str) -> str:
 
 
 def store(program: bytes, path: str) -> bool:
-    """Make sure that the file at `path` holds exactly `program`; False when it cannot be written."""
+    """Make sure that the file at `path` holds exactly `program`, and only we can change it; False: it is not so."""
     from redpak.errors import RedpakError
     from redpak.fs import write_atomically
 
     try:
         with open(path, "rb", buffering=0) as file:
-            if file.read(len(program) + 1) == program:
-                return True
+            said = file.read(len(program) + 1)
+            if only_ours(os.fstat(file.fileno())) and said == program:
+                return only_ours(os.stat(os.path.dirname(path)), directory=True)
     except OSError:
         pass  # absent or unreadable: written anew below
     try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         write_atomically(path, program, mode=0o644, durable=False)
+        return only_ours(os.stat(os.path.dirname(path)), directory=True)
     except (OSError, RedpakError):
         return False
-    return True
 
 
 def keep(spec: LaunchSpec) -> bool:

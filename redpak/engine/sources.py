@@ -40,6 +40,12 @@ def trusted_owner(at: os.stat_result, uid: int) -> bool:
     return at.st_uid in (0, uid)
 
 
+def only_ours(at: os.stat_result, *, directory: bool = False) -> bool:
+    """Tell whether this is a regular file (a directory) of ours that nobody else may change."""
+    kind = stat.S_ISDIR(at.st_mode) if directory else stat.S_ISREG(at.st_mode)
+    return kind and at.st_uid == os.geteuid() and not at.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
 def _follow(folder: str, path: str, link: os.stat_result, trees: tuple[str, ...], uid: int) -> None:
     """Raise Untrusted unless the symlink at `path`, in `folder`, may be followed."""
     tree = beneath(path, trees)

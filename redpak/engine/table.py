@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from redpak.errors import Usage
 
 TYPE_CHECKING = False
@@ -27,8 +29,7 @@ def choose(plan: Plan, name: str | None = None) -> Start:
     if chosen not in ENGINES:
         hint = f"Choose one of: {', '.join(sorted(ENGINES))}."
         raise Usage(f"there is no engine '{chosen}' to start node '{plan.node}'", hint=hint)
-    import importlib
-
     module, function = ENGINES[chosen]
-    start: Start = getattr(importlib.import_module(module), function)
+    __import__(module)
+    start: Start = getattr(sys.modules[module], function)
     return start

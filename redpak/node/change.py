@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from redpak.config.model import Family, Node
-from redpak.errors import Fault, Refused, doing
+from redpak.errors import Fault, NotFound, Refused, doing
 from redpak.node import guard, status, tree
 from redpak.node.create import canonical, merges
 
@@ -46,8 +46,11 @@ def move(path: str, to: str) -> list[str]:
     if (target + "/").startswith(source + "/"):
         raise Refused(f"'{path}' cannot be moved into itself", hint="Name a place outside of it.")
     parents = sorted({os.path.dirname(source), os.path.dirname(target)})
-    if not os.path.isdir(os.path.dirname(target)):
-        raise Refused(f"'{os.path.dirname(target)}' is not a directory", hint="Make it first.")
+    folder = os.path.dirname(target)
+    if not os.path.lexists(folder):
+        raise NotFound(f"'{folder}' does not exist", hint=f"Type: mkdir -p {tree.typed(folder)}")
+    if not os.path.isdir(folder):
+        raise Refused(f"'{folder}' is not a directory", hint="Name another place.")
     with guard.holding(parents[0], f"move node '{path}'"):
         if len(parents) == 2:
             with guard.holding(parents[1], f"move node '{path}'"):
@@ -125,14 +128,15 @@ def delete(path: str, *, recursive: bool = False) -> list[str]:
     with guard.holding(folder, f"delete node '{path}'") as fd:
         going = flat(tree.branch(node))
         if len(going) > 1 and not recursive:
+            noun = "node" if len(going) == 2 else "nodes"
             raise Refused(
-                f"node '{path}' has {len(going) - 1} nodes beneath it: {going[1].path}"
+                f"node '{path}' has {len(going) - 1} {noun} beneath it: {going[1].path}"
                 + (", …" if len(going) > 2 else ""),
                 hint="Delete them first, or give --recursive.",
             )
         busy = mounts_in(node)
         if busy:
-            raise Refused(f"something is mounted at '{busy[0]}'", hint=f"Type: umount {busy[0]}")
+            raise Refused(f"something is mounted at '{busy[0]}'", hint=f"Type: umount {tree.typed(busy[0])}")
         with doing("delete the node", hint=f"Make sure that you may write in '{folder}'."):
             aside = guard.aside_name()
             os.rename(name, aside, src_dir_fd=fd, dst_dir_fd=fd)
@@ -147,7 +151,7 @@ def node_at(path: str) -> str:
     if os.path.islink(full):
         raise Refused(f"'{path}' is a symbolic link", hint=f"Name the node itself: {os.path.realpath(full)}")
     if full == "/" or not tree.is_node(full):
-        raise tree.no_node(path, full)
+        raise tree.no_node(path, full, to_make=False)
     return full
 
 

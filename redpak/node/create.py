@@ -6,10 +6,10 @@ import os
 
 from redpak import paths
 from redpak.config.model import Family, Node
-from redpak.errors import BadConfig, Fault, Refused, Usage
+from redpak.errors import BadConfig, Fault, NotFound, Refused, Usage
 from redpak.node import guard, template, tree
 from redpak.node.write import Draft, existing, write
-from redpak.origin import COMMAND_LINE, Origin
+from redpak.origin import COMMAND_LINE
 from redpak.record import Record
 
 TYPE_CHECKING = False
@@ -75,6 +75,7 @@ def create(
         system = None
         if wants_system:
             refuse_pool(parent)
+            refuse_adoption(parent)
             system = draft(parent, alias="system", normal="root", admin="root", directories=directories)
             relatives = Family(nodes=(system.node,), admin=True, defaults=main_defaults())
         new = draft(
@@ -102,7 +103,7 @@ def canonical(path: str) -> str:
     try:
         path.encode()
     except UnicodeEncodeError:
-        raise Usage(f"'{path!a}' is not UTF-8", hint="Use another name for the directory.") from None
+        raise Usage(f"{path!a} is not UTF-8", hint="Use another name for the directory.") from None
     full = os.path.abspath(path)
     return os.path.join(os.path.realpath(os.path.dirname(full)), os.path.basename(full))
 
@@ -133,6 +134,15 @@ def refuse_pool(parent: str) -> None:
         raise Refused(f"'{parent}' holds an operating system: no place for a system node", hint=hint)
 
 
+def refuse_adoption(parent: str) -> None:
+    """Raise Refused where nodes beneath the directory above would get a system node that nobody asked for."""
+    if os.path.isdir(parent) and (found := tree.child_nodes(parent)):
+        raise Refused(
+            f"the system node '{parent}' would become an ancestor of the node at '{found[0]}' as well",
+            hint="Make a directory of its own for the new node, or use --no-system-node.",
+        )
+
+
 def draft(
     path: str,
     *,
@@ -155,9 +165,10 @@ def draft(
     headers = old or template.Headers(alias=chosen, name=uuid(), info=info)
     above = old_admin or template.Headers(alias=f"admin-of-{headers.alias}", name=uuid(), info=info)
     refuse_name(headers.alias, faults, given=bool(alias))
-    if is_file and not os.path.isfile(normal):
-        faults.append(Fault(origin=Origin(file=normal), message="this file does not exist"))
-        raise BadConfig(faults)
+    if faults:  # said once is enough: what else is wrong is found under a name that is right
+        headers, above = headers.but(alias="x"), above.but(alias="x")
+    if is_file and not os.path.exists(normal):
+        raise NotFound(f"there is no file '{normal}'", hint="Name a configuration file.")
     file = os.path.abspath(normal) if is_file else template.find(normal, "normal", directories)
     at = os.path.join(path, paths.NORMAL_CONFIGS[0])
     text, doc = filled(file, headers, at, faults)
@@ -197,8 +208,12 @@ def refuse_name(alias: str, faults: list[Fault], *, given: bool) -> None:
     hint = "Use letters, digits and _ + @ : - only."
     if not given:
         hint = "Give one with --alias: letters, digits and _ + @ : - only."
+    if alias in RESERVED:
+        message = f"'{alias}' cannot be an alias: it is reserved for the node's private directory"
+        faults.append(Fault(origin=COMMAND_LINE, message=message, hint="Choose another one with --alias."))
+        return
     good = alias.isascii() and all(c.isalnum() or c in "_+@:-" for c in alias)
-    if not alias or not good or alias in RESERVED:
+    if not alias or not good:
         faults.append(Fault(origin=COMMAND_LINE, message=f"'{alias}' cannot be an alias", hint=hint))
 
 

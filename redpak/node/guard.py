@@ -38,7 +38,7 @@ class holding:  # noqa: N801 - reads as a verb: with holding(pool, "node create"
     def __enter__(self) -> int:
         import fcntl
 
-        with doing(f"lock '{self.path}'"):
+        with doing(self.act):
             self.fd = os.open(self.path, DIRECTORY)
             until = time.monotonic() + self.patience_s
             while True:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 WIDTH, GAP_X, GAP_Y, MARGIN = 280, 130, 28, 32
 LINE, PAD, HEAD = 17, 12, 62
 ROWS = 28  # exports shown a node; the rest is counted
-CHARACTER = 6.7  # width of a character of the small monospaced font
+INNER = WIDTH - 2 * PAD  # what a line of text in a box may take
+SIZES = {"title": 15, "note": 11, "row": 11}  # of the fonts
 
 KINDS = ("read-only", "writable", "private", "own")
 NAMESPACES = ("user", "cgroup", "net", "pid", "ipc", "time")
@@ -74,10 +75,11 @@ class Box(Record):
 def draw(path: str, *, admin: bool = False) -> str:
     """Return the picture of the node at `path`, of all beneath it and of its ancestors. Raises NotFound."""
     top = tree.beneath(path)
-    box = box_of(top, admin=admin)
     above = [up for up in tree.ascending(os.path.dirname(top.path)) if tree.is_node(up)]
+    oldest = above[-1] if above else top.path
+    box = box_of(top, admin=admin, top=oldest)
     for up in above:
-        box = box_of(tree.branch(up).but(children=()), admin=admin).but(children=(box,))
+        box = box_of(tree.branch(up).but(children=()), admin=admin, top=oldest).but(children=(box,))
     host = Box(
         title="core OS",
         notes=(os.uname().nodename, "what no node exports stays invisible"),
@@ -86,26 +88,26 @@ def draw(path: str, *, admin: bool = False) -> str:
     return svg(host)
 
 
-def box_of(branch: Branch, *, admin: bool) -> Box:
-    """Return a node and those beneath it as boxes."""
-    children = tuple(box_of(child, admin=admin) for child in branch.children)
+def box_of(branch: Branch, *, admin: bool, top: str) -> Box:
+    """Return a node and those beneath it as boxes; paths beneath `top`, the oldest node, are written from there."""
+    children = tuple(box_of(child, admin=admin, top=top) for child in branch.children)
+    at = branch.path if branch.path == top else "…" + branch.path.removeprefix(top)
     state = "" if branch.state == "Enable" else f"  [{branch.state}]"
     css = "box" if branch.state == "Enable" else "box off"
     try:
         merged = show.show(branch.path, admin=admin).merged
     except BadConfig as error:
-        notes = (branch.path, f"{len(error.faults)} faults: {error.faults[0].message}")
+        count = len(error.faults)
+        notes = (at, f"{count} {'fault' if count == 1 else 'faults'}: {error.faults[0].message}")
         return Box(title=branch.alias + state, notes=notes, css="box bad", children=children)
     except RedpakError as error:
-        return Box(
-            title=branch.alias + state, notes=(branch.path, error.message), css="box bad", children=children
-        )
+        return Box(title=branch.alias + state, notes=(at, error.message), css="box bad", children=children)
     me = len(merged.family.nodes) - 1
     mine = [export for export in merged.exports if export.owner == me]
     rows = tuple(row_of(export, branch.path) for export in mine)
     return Box(
         title=branch.alias + state,
-        notes=(branch.path,),
+        notes=(at,),
         rows=rows[:ROWS],
         more=max(0, len(rows) - ROWS),
         inherited=len(merged.exports) - len(mine),
@@ -181,25 +183,23 @@ def place(box: Box, x: int, y: int, height: int, parts: list[str]) -> int:
     parts.append(
         f'<g><rect class="{box.css}" x="{x}" y="{top}" width="{WIDTH}" height="{box.height}" rx="10"/>'
     )
-    write(parts, x + PAD, top + 24, "title", box.title, 30)
+    write(parts, x + PAD, top + 24, "title", box.title)
     for at, note in enumerate(box.notes[:2]):
-        write(parts, x + PAD, top + 41 + at * 14, "note", note, 48)
+        write(parts, x + PAD, top + 41 + at * 14, "note", note)
     if box.rows:
         rule = top + HEAD - 5
         parts.append(f'<line class="rule" x1="{x}" y1="{rule}" x2="{x + WIDTH}" y2="{rule}"/>')
     at = top + HEAD + 11
     for row in box.rows:
         parts.append(f'<circle class="{row.kind}" cx="{x + PAD + 3}" cy="{at - 4}" r="3.5"/>')
-        write(parts, x + PAD + 14, at, "row", row.text, int((WIDTH - 2 * PAD - 14) / CHARACTER), row.title)
+        write(parts, x + PAD + 14, at, "row", row.text, INNER - 14, row.title)
         at += LINE
     if box.more:
-        write(parts, x + PAD + 14, at, "note", f"and {box.more} more", 40)
+        write(parts, x + PAD + 14, at, "note", f"and {box.more} more")
         at += LINE
     if box.shared or box.apart:
-        write(
-            parts, x + PAD, at + 4, "note", f"shared with the host: {', '.join(box.shared) or 'nothing'}", 46
-        )
-        write(parts, x + PAD, at + 4 + LINE, "note", f"of its own: {', '.join(box.apart) or 'nothing'}", 46)
+        write(parts, x + PAD, at + 4, "note", f"shared with the host: {', '.join(box.shared) or 'nothing'}")
+        write(parts, x + PAD, at + 4 + LINE, "note", f"of its own: {', '.join(box.apart) or 'nothing'}")
     parts.append("</g>")
     inner = sum(extent(child)[0] for child in box.children) + GAP_Y * max(0, len(box.children) - 1)
     down = y + (height - inner) // 2
@@ -219,19 +219,45 @@ def arrow(x1: int, y1: int, x2: int, y2: int, child: Box, parts: list[str]) -> N
     if child.inherited:
         said = f"{child.inherited} inherited"
         aside = 16 if y1 < y2 else -8  # the side that the line does not come from
-        write(parts, x2 - 14 - int(len(said) * 5.6), y2 + aside, "note", said, 30)
+        write(parts, x2 - 14 - int(len(said) * 5.6), y2 + aside, "note", said)
 
 
-def write(parts: list[str], x: int, y: int, css: str, text: str, most: int, title: str = "") -> None:
-    """Write a line of at most `most` characters; the middle of a longer one is left out."""
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in text)
-    if len(shown) > most:
-        half = (most - 1) // 2
-        title = title or shown
-        shown = f"{shown[: most - 1 - half]}…{shown[-half:]}"
+def write(
+    parts: list[str], x: int, y: int, css: str, text: str, most: float = INNER, title: str = ""
+) -> None:
+    """Write a line that takes at most `most` units; the middle of a longer one is left out."""
+    full = "".join(c if c.isprintable() else "\ufffd" for c in text)
+    shown = shortened(full, css, most)
+    if shown != full:
+        title = title or full
     told = "".join(c if c.isprintable() else "\ufffd" for c in title)
     inner = f"<title>{escape(told)}</title>" if told else ""
     parts.append(f'<text class="{css}" x="{x}" y="{y}">{inner}{escape(shown)}</text>')
+
+
+def shortened(text: str, css: str, most: float) -> str:
+    """Return a text that takes at most `most` units, its beginning and its end."""
+    shown, keep = text, len(text)
+    while wide(shown, css) > most and keep > 1:
+        keep -= 1
+        head = keep * 2 // 5  # the end of a path tells more
+        shown = f"{text[:head]}…{text[head - keep :]}"
+    return shown
+
+
+def wide(text: str, css: str) -> float:
+    """Return how much room a text takes: rather too much, since the font is the reader's."""
+    ems = 0.0
+    for c in text:
+        if css == "row":
+            ems += 0.61 if ord(c) < 0x1100 else 1.0
+        elif c in "ilj.,:;'| /":
+            ems += 0.4
+        elif c in "mwMW@%…" or ord(c) >= 0x1100:
+            ems += 1.1
+        else:
+            ems += 0.74 if c.isupper() or css == "title" else 0.64
+    return ems * SIZES[css]
 
 
 def legend(x: int, y: int, parts: list[str]) -> None:
@@ -244,5 +270,5 @@ def legend(x: int, y: int, parts: list[str]) -> None:
     )
     for kind, meaning in zip(KINDS, meanings, strict=True):
         parts.append(f'<circle class="{kind}" cx="{x + 4}" cy="{y - 4}" r="4"/>')
-        write(parts, x + 14, y, "note", meaning, 60)
+        write(parts, x + 14, y, "note", meaning, 60 * 11)
         x += 34 + int(len(meaning) * 5.7)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from redpak.config.model import SEALED
+from redpak.config.model import SEALED, UPSTREAM
 from redpak.errors import BadConfig, Fault, doing
 from redpak.fs import stamp
 from redpak.origin import COMMAND_LINE, DEFAULT, Origin
@@ -103,11 +103,14 @@ def plan_of(
     that would only warn are faults too.
     """
     from redpak.config.merge import merge
-    from redpak.node import tree
+    from redpak.node import tree, trust
     from redpak.node.family import context, family_of
 
+    if (profile or (os.environ if environ is None else environ).get("REDPAK_PROFILE")) != UPSTREAM:
+        trust.check(path, admin=admin)
     # stamped before they are read: a file that changes meanwhile makes the plan stale, never fresh
-    stamps = {name: stamp(name) for name in tree.inputs(path, admin=admin)}
+    with doing("look at the configuration files"):
+        stamps = {name: stamp(name) for name in tree.inputs(path, admin=admin)}
     family, chosen = family_of(path, admin=admin, may_write=may_write, environ=environ, profile=profile)
     known = context(environ)
     merged = merge(family, chosen, known, overrides=overrides)
@@ -116,7 +119,9 @@ def plan_of(
     files = tuple(file_input(name, mark, digest=digests) for name, mark in sorted(stamps.items()))
     made = plan(merged, known, files=files, command=command, overrides=overrides or {})
     if chosen == SEALED:
-        refuse_aliases(merged, made)
+        from redpak.node.aliases import refuse_aliases
+
+        refuse_aliases(merged)
     return made
 
 
@@ -392,51 +397,3 @@ def choices(
     for tag, given in overrides.items():
         choose(TAG_CHOICES[tag], given, COMMAND_LINE)
     return chosen.values()
-
-
-def refuse_aliases(merged: Merged, made: Plan) -> None:
-    """Hold the seal on read-only sources against other names of the same files (symbolic links, bind mounts).
-
-    The merge compares paths as written; here the directories themselves are compared, by device and inode. Raises
-    BadConfig naming both files.
-    """
-    owners = {export.mount: export.owner for export in merged.exports}
-    binds = [op for op in made.mounts if isinstance(op, Bind)]
-    sealed = [(op, identities(op)) for op in binds if op.readonly]
-    faults = []
-    for op in binds:
-        if op.readonly or owners.get(op.dst, -1) < 1:
-            continue
-        chain = identities(op)
-        for older, theirs in sealed:
-            if not 0 <= owners.get(older.dst, -1) < owners[op.dst]:
-                continue
-            if chain and theirs and (theirs[0] in chain or chain[0] in theirs):
-                faults.append(
-                    Fault(
-                        origin=op.because,
-                        message=f"export '{op.dst}' would make writable what '{older.dst}' ({older.because}) "
-                        f"shows read-only: '{op.src}' and '{older.src}' are the same files",
-                        hint="Use mode Restricted, or another source.",
-                    )
-                )
-    if faults:
-        raise BadConfig(faults)
-
-
-def identities(op: Bind) -> list[tuple[int, int]]:
-    """Return (device, inode) of a source and of the directories that contain it, innermost first; [] if unknown."""
-    source = op.src.literal
-    if source is None:
-        return []
-    found = []
-    try:
-        here = os.path.realpath(source, strict=True)
-        while True:
-            at = os.stat(here)
-            found.append((at.st_dev, at.st_ino))
-            if here == "/":
-                return found
-            here = os.path.dirname(here)
-    except OSError:
-        return []

@@ -72,7 +72,7 @@ def family(
             if node.state != "Enable":
                 raise Refused(
                     f"node '{node.alias}' at '{node.real}' is not enabled: its state is {node.state}",
-                    hint=f"Type: redpak node enable {node.real}",
+                    hint=f"Type: redpak node enable {typed(node.real)}",
                 )
     return Family(nodes=found, defaults=main, admin=admin)
 
@@ -133,19 +133,45 @@ def is_node(directory: str) -> bool:
     return True
 
 
-def no_node(path: str, full: str) -> NotFound:
-    """Return the error for a path that is no node, with the likeliest thing that was meant."""
+def no_node(path: str, full: str, *, to_make: bool = True) -> NotFound:
+    """Return the error for a path that is no node, with the likeliest thing that was meant.
+
+    `to_make` offers to make it.
+    """
     folder = os.path.normpath(full)
-    what = "is not a node" if os.path.isdir(folder) else "does not exist"
-    near = similar(folder)
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        return NotFound(f"'{path}' is not a directory", hint="Name a node's directory.")
+    there = os.path.isdir(folder)
     above = next((up for up in ascending(os.path.dirname(folder)) if is_node(up)), "")
-    if near:
+    if near := similar(folder):
         hint = f"Did you mean '{near}'?"
+    elif there and (below := first_beneath(folder)):
+        hint = f"There is a node beneath it: '{below}'."
+    elif not to_make:
+        hint = f"The nearest node above is '{above}'." if above else ""
     elif above:
-        hint = f"The nearest node above is '{above}'; make this one with: redpak node create {path}"
+        hint = f"The nearest node above is '{above}'; make this one with: redpak node create {typed(path)}"
     else:
-        hint = f"Make it with: redpak node create {path}"
-    return NotFound(f"'{path}' {what}" + (" (it has no .rednode.yaml)" if "not a" in what else ""), hint=hint)
+        hint = f"Make it with: redpak node create {typed(path)}"
+    what = "is not a node (it has no .rednode.yaml)" if there else "does not exist"
+    return NotFound(f"'{path}' {what}", hint=hint)
+
+
+def typed(path: str) -> str:
+    """Return a path as it is typed in a shell, so that a hint can be pasted."""
+    from shlex import quote
+
+    return quote(f"./{path}" if path.startswith("-") else path)
+
+
+def first_beneath(folder: str) -> str:
+    """Return the first node directly in a directory, '' when there is none."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return ""
+    here = (os.path.join(folder, name) for name in names)
+    return next((path for path in here if os.path.exists(os.path.join(path, paths.STATUS))), "")
 
 
 def similar(folder: str) -> str:
@@ -179,7 +205,7 @@ def load(directory: str, *, admin: bool, lenient: bool, may_write: bool, faults:
         normal = document(normal_file, lenient=lenient, defaults=False, may_write=may_write, faults=faults)
     else:
         missing = os.path.join(directory, paths.NORMAL_CONFIGS[0])
-        hint = "Write it anew with: redpak node create --update " + directory.rstrip("/")
+        hint = "Write it anew with: redpak node create --update " + typed(directory.rstrip("/"))
         faults.append(Fault(origin=Origin(file=missing), message="the node has no configuration", hint=hint))
     above = None
     if admin and (admin_file := first_file(directory, paths.ADMIN_CONFIGS)):

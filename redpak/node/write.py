@@ -8,11 +8,12 @@ things under hidden names, which the next one removes, or files that the next on
 
 from __future__ import annotations
 
+import errno
 import os
 
 from redpak import paths
 from redpak.config.model import Node
-from redpak.errors import doing
+from redpak.errors import RedpakError
 from redpak.node import guard, status, tree
 from redpak.record import Record
 
@@ -46,20 +47,35 @@ def write(ground: str, drafts: list[Draft]) -> None:
     from redpak.fs import sync_directory
 
     made: list[str] = []
-    hint = f"Make sure that you may write in '{ground}'."
     try:
-        with doing("create the node", hint=hint):
-            for at, new in enumerate(drafts):
-                if os.path.isdir(new.path):
-                    in_place(new, made)
-                else:
-                    # All the rest is missing: it appears as a whole.
-                    appear(existing(os.path.dirname(new.path)), drafts[at:], made)
-                    break
-            sync_directory(ground)
-    except BaseException:
+        for at, new in enumerate(drafts):
+            if os.path.isdir(new.path):
+                in_place(new, made)
+            else:
+                # All the rest is missing: it appears as a whole.
+                appear(existing(os.path.dirname(new.path)), drafts[at:], made)
+                break
+        sync_directory(ground)
+    except BaseException as error:
         undo(made)
+        if isinstance(error, OSError):
+            raise failed(drafts[-1].path, ground, error) from error
         raise
+
+
+def failed(path: str, ground: str, error: OSError) -> RedpakError:
+    """Return the error for a node that could not be written: what was asked for, not how far we came."""
+    why = (error.strerror or str(error)).lower()
+    match error.errno:
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            hint = f"Make sure that you may write in '{ground}'."
+        case errno.ENAMETOOLONG:
+            hint = "Choose a shorter name."
+        case errno.ENOSPC | errno.EDQUOT:
+            hint = f"Make room on the file system of '{ground}'."
+        case _:
+            hint = ""
+    return RedpakError(f"cannot create node '{path}': {why}", hint=hint)
 
 
 def appear(folder: str, drafts: list[Draft], made: list[str]) -> None:

@@ -44,7 +44,7 @@ def lines(told: Explanation) -> list[str]:
     shown = [f"{told.thing}: {told.answer}{origin}"]
     rows = [(fact.label, fact.value, fact.because) for fact in told.facts]
     rows += [("lost", _rival_said(rival, told), rival.because) for rival in told.lost]
-    rows += [("sealed by", _rival_said(rival, told), rival.because) for rival in told.seals]
+    rows += [("sealed", _seal_said(rival, told), rival.because) for rival in told.seals]
     width = max((len(label) for label, _, _ in rows), default=0)
     for label, value, because in rows:
         shown.append(f"  {label.ljust(width)}  {value}" + (f"   [{because}]" if because else ""))
@@ -55,6 +55,15 @@ def _rival_said(rival: Rival, told: Explanation) -> str:
     same = rival.thing.partition(" ")[2] == told.thing.partition(" ")[2]
     name = "" if same else f"{rival.thing}: "
     return f"{name}{rival.asked}" + (f" ({rival.why})" if rival.why else "")
+
+
+def _seal_said(rival: Rival, told: Explanation) -> str:
+    """Say what an ancestor's word means to the nodes beneath it."""
+    if rival.thing.startswith("mount "):
+        means = "no node beneath may show it, or its source, writable"
+    else:
+        means = "no node beneath may loosen it"
+    return f"{_rival_said(rival, told)}: {means}"
 
 
 def document(told: Explanation) -> dict[str, object]:

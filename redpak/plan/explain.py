@@ -28,6 +28,7 @@ SETTING_NAMES = {
     "map-root-user": "map-root",
     "cgrouproot": "cgroup-root",
 }
+FEW = 20  # names that a hint may list
 
 
 def explain(
@@ -59,6 +60,8 @@ def explain(
 
 def aim(plan: Plan, thing: str, more: Known | None = None) -> tuple[str, str]:
     """Return the kind of thing that is meant, and its name in the plan."""
+    if not thing:
+        raise Usage("the name of the thing is empty", hint="Run 'redpak explain --help'.")
     if thing.startswith("/"):
         return "path", normpath("/" + thing.lstrip("/"))
     if thing.startswith("$"):
@@ -75,7 +78,10 @@ def aim(plan: Plan, thing: str, more: Known | None = None) -> tuple[str, str]:
         name = _normal(kind, rest)
         if name in known[kind]:
             return kind, name
-        raise NotFound(f"the plan has no {kind} '{rest}'", hint=_alike(rest, known[kind]))
+        hint = _alike(rest, known[kind])
+        if not hint and len(known[kind]) <= FEW:
+            hint = f"Choose one of {', '.join(sorted(known[kind]))}."
+        raise NotFound(f"the plan has no {kind} '{rest}'", hint=hint)
     found = [(kind, _normal(kind, thing)) for kind, names in known.items() if _normal(kind, thing) in names]
     if len(found) == 1:
         return found[0]
@@ -164,7 +170,7 @@ def _variable(plan: Plan, name: str) -> Explanation:
             answer = "nobody sets it: the caller's value passes ('inherit-env')"
             because = _choice(plan, "inherit-env").because
         case None:
-            answer = "not set: nobody asks for it, and the caller's environment does not pass"
+            answer = "not set: nobody asks for it, and the caller's environment is not passed on"
     told = Explanation(
         thing=f"variable {name}",
         answer=answer,
@@ -204,10 +210,16 @@ def _namespace(plan: Plan, kind: str) -> Explanation:
     answer = answers[namespace.mode]
     if what.startswith("the ") and " and " not in what:
         answer = answer.replace(" are ", " is ", 1)
+    scope = _choice(plan, "scope")
+    facts: tuple[Fact, ...] = ()
+    if kind == "net" and namespace.mode != "new" and scope.value:
+        confined = "abstract sockets stay inside all the same (Landlock)"
+        facts = (Fact(label="confined", value=confined, because=scope.because),)
     told = Explanation(
         thing=f"namespace {kind}",
         answer=answer,
         because=namespace.because,
+        facts=facts,
     )
     return _contested(told, plan, "namespace", lambda other: other in (kind, "all"))
 
@@ -230,7 +242,7 @@ def _capability(plan: Plan, name: str) -> Explanation:
 
 def _limit(plan: Plan, name: str) -> Explanation:
     facts: list[Fact] = []
-    answer, because = "not limited: nobody's wish for it is in force", None
+    answer, because = "not limited: nobody in the family limits it", None
     for rlimit in plan.rlimits:
         if rlimit.name == name:
             soft, hard = words.number_said(rlimit.soft), words.number_said(rlimit.hard)

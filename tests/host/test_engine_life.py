@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from redpak.plan.model import SetVar
 from redpak.plan.ops import Dir, File
-from redpak.text import text
+from redpak.text import Run, text
 from tests.host.engine_plans import HERE, Launcher, bind, launcher, plan, shell  # noqa: F401 - the fixture `launch`
 
 pytestmark = pytest.mark.needs("userns", "bwrap")
@@ -202,3 +203,103 @@ def test_stop_and_continue_reach_the_shell_that_started_us(launch: Launcher) -> 
                 sent.add(keys)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     os.close(terminal)
+
+
+def hidden_from_callers_signals() -> None:
+    """Be a caller that ignores what callers ignore."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+def test_a_hangup_does_not_end_what_nohup_started(launch: Launcher) -> None:
+    script = "grep SigIgn /proc/self/status >&2; trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done"
+    with started(
+        launch,
+        plan("/bin/bash", "-c", script),
+        preexec_fn=hidden_from_callers_signals,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+    ) as child:
+        os.killpg(child.pid, signal.SIGHUP)  # as a shell does to its jobs
+        child.send_signal(signal.SIGHUP)
+        assert child.poll() is None
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=20) == 7
+        assert child.stderr is not None
+        assert child.stderr.read().split() == [b"SigIgn:", b"0" * 16]
+
+
+def test_without_nohup_a_hangup_ends_it(launch: Launcher) -> None:
+    with started(launch, shell("echo ready; exec sleep 1000"), start_new_session=True) as child:
+        os.killpg(child.pid, signal.SIGHUP)
+        assert child.wait(timeout=20) == 128 + signal.SIGHUP
+
+
+def test_a_signal_at_any_moment_of_the_start_ends_it_with_that_signal(launch: Launcher) -> None:
+    argv = launch.argv(shell("sleep 60"))
+    for delay_ms in range(0, 30, 3):
+        with subprocess.Popen(argv, env=launch.environ) as child:
+            with contextlib.suppress(FileNotFoundError):
+                while not Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text():
+                    select.select([], [], [], 0.001)
+            select.select([], [], [], delay_ms / 1000)
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(timeout=20) in (143, -15), delay_ms
+
+
+def test_a_relative_program_is_looked_for_where_it_would_start(launch: Launcher, pool: Path) -> None:
+    (pool / "text").write_text("no program")
+    (pool / "good").write_text("#!/bin/sh\nexit 9\n")
+    (pool / "good").chmod(0o755)
+    asked: list[dict[str, object]] = [{"chdir": "/there"}, {}]
+    for choices in asked:
+        for word, code in (("./good", 9), ("./text", 126), ("./none", 127), ("../there/good", 9)):
+            made = plan(word, mounts=(bind("/there", pool), bind(str(pool), pool)), choices=choices)
+            wanted = 127 if word.startswith("..") and not choices else code
+            assert launch(made, cwd=pool)[0] == wanted, (word, choices)
+
+
+def test_any_words_reach_the_program(launch: Launcher) -> None:
+    words = ["-x", "", "--", "--args", "a b", "*", "\udcff\udc80", "\n"]
+    show = "for word; do printf '%s|' \"$word\"; done"
+    code, out, _ = launch(plan("/bin/sh", "-c", show, "sh", *words))
+    assert (code, out) == (
+        0,
+        "|".join(words).encode("utf-8", "surrogateescape").decode(errors="replace") + "|",
+    )
+    assert launch(plan(""))[0] == 127
+    assert launch(plan("--version"))[0] == 127
+
+
+def test_more_words_than_the_helper_takes_reach_the_program(launch: Launcher) -> None:
+    words = ["x" * 100_000] * 18
+    code, out, err = launch(plan("/bin/sh", "-c", "echo $#", "sh", *words))
+    assert (code, out) == (0, "18\n"), err
+
+
+def test_no_value_of_the_caller_can_be_read_by_others(launch: Launcher) -> None:
+    environ = (
+        SetVar(key="INHERITED", value=text(), inherited=True, because=HERE),
+        SetVar(key="MADE", value=text(Run(command="echo made'-'here")), because=HERE),
+    )
+    mounts = (File(dst="/tmp/file", content=text(Run(command="echo in'-'file")), because=HERE),)
+    script = 'cat /tmp/file; echo "$INHERITED $MADE $OTHER"; echo ready; read x'
+    for more in ({}, {"choices": {"inherit-env": True}}):
+        made = shell(script, environ=environ, mounts=mounts, **more)
+        environment = {**launch.environ, "INHERITED": "my secret", "OTHER": "my other secret"}
+        with subprocess.Popen(
+            launch.argv(made), env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"in-file\n"
+            assert child.stdout.readline().split()[:3] == [b"my", b"secret", b"made-here"]
+            assert child.stdout.readline() == b"ready\n"
+            todo, seen = [child.pid], b""
+            while todo:
+                pid = todo.pop()
+                seen += Path(f"/proc/{pid}/cmdline").read_bytes()
+                todo += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+            child.communicate(b"\n", timeout=20)
+        assert b"bwrap" in seen
+        for secret in (b"my secret", b"other secret", b"made-here", b"in-file"):
+            assert secret not in seen

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -253,3 +255,135 @@ def test_what_cannot_be_frozen_is_refused_with_the_reason(redpak: Program, famil
     assert "environment" in told.err
     assert "redpak run" in told.err
     assert redpak("run", leaf, "--", "sh", "-c", "echo $HOME").out.strip() == redpak.environ["HOME"]
+
+
+def test_a_command_that_was_taken_away_does_not_run_again(
+    redpak: Program, family: Family, tmp_path: Path
+) -> None:
+    # A command can change nothing, so it tells by being slow: the old one would be killed after ten seconds.
+    leaf = family("headers: {alias: leaf}\nenviron:\n  - {key: X, mode: Execfd, value: 'echo one'}\n")
+    launcher = freeze(redpak, leaf)
+    said = launcher.read_text()
+    assert "echo one" in said
+    (leaf / "etc" / "redpak.yaml").write_text("headers: {alias: leaf}\n")
+    launcher.write_text(said.replace("'echo one'", "'sleep 60'"))
+    before = time.monotonic()
+    assert start(launcher, "sh", "-c", "echo ${X-none}", env=redpak.environ).stdout == "none\n"
+    assert time.monotonic() - before < 9
+
+
+def test_a_quiet_run_is_quiet_from_the_cache_too(redpak: Program, family: Family) -> None:
+    leaf = family("headers: {alias: leaf}\nconfig: {hostname: mine}\n")
+    top = leaf.parent / "etc" / "redpak.yaml"
+    top.write_text(PLATFORM.replace("config: {", "config: {hostname: theirs, "))
+    for _ in range(2):
+        assert "warning" in redpak("run", leaf, "--", "true").err
+        assert redpak("-q", "run", leaf, "--", "true").err == ""
+        assert redpak("run", "--quiet", leaf, "--", "true").err == ""
+
+
+def test_defaults_that_appear_make_a_launcher_stale(redpak: Program, family: Family, tmp_path: Path) -> None:
+    leaf = family(LEAF)
+    main = tmp_path / "main.yaml"
+    env = {**redpak.environ, "redpak_MAIN": str(main)}
+    main.write_text("environ: []\n")
+    launcher = leaf.parent.parent / "launcher"
+    line = ("sh", "-c", "echo ${FROM_MAIN-none}")
+    assert redpak("freeze", "-o", launcher, leaf, env=env).code == 0
+    assert start(launcher, *line, env=env).stdout == "none\n"
+    main.write_text("environ:\n  - {key: FROM_MAIN, value: found}\n")
+    assert start(launcher, *line, env=env).stdout == "found\n"
+    # and so does another place for them
+    assert start(launcher, *line, env={**env, "redpak_MAIN": "/dev/null"}).stdout != "found\n"
+
+
+def test_a_copied_launcher_makes_itself_anew_not_its_origin(redpak: Program, family: Family) -> None:
+    leaf = family(LEAF)
+    launcher = freeze(redpak, leaf)
+    copied = launcher.with_name("copied")
+    shutil.copy2(launcher, copied)
+    before = launcher.read_text()
+    (leaf / "etc" / "redpak.yaml").write_text(LEAF + "  - {key: COLOUR, value: red}\n")
+    assert start(copied, "sh", "-c", "echo $COLOUR", env=redpak.environ).stdout == "red\n"
+    assert "COLOUR" in copied.read_text()
+    assert launcher.read_text() == before
+
+
+@pytest.mark.needs("root")
+def test_another_users_launcher_starts_as_whoever_starts_it(
+    redpak: Program, family: Family, tmp_path: Path
+) -> None:
+    leaf = family(LEAF)
+    launcher = freeze(redpak, leaf)
+    said = launcher.read_text()
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 65533, 65533)
+    env = {**redpak.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    done = subprocess.run(
+        ["setpriv", "--reuid=65533", "--regid=65533", "--clear-groups", str(launcher), "id", "-u"],
+        env=env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert launcher.read_text() == said
+    if done.returncode == 0:
+        assert done.stdout == "65533\n"
+    else:  # where other users cannot read this checkout
+        assert "denied" in done.stderr.lower() or done.returncode in (2, 3, 4, 126, 127), done
+
+
+def test_a_caller_that_ignores_the_end_of_children_does_no_harm(redpak: Program, family: Family) -> None:
+    leaf = family(LEAF)
+    launcher = freeze(redpak, leaf)
+    show = ("sh", "-c", "cat /tmp/said; echo $COMMAND; exit 7")
+    for argv in ([str(launcher)], [*redpak.argv, "run", "--no-frozen", str(leaf), "--"]):
+        for more in ({}, {"REDPAK_NO_HELPER": "1"}):
+            done = subprocess.run(
+                [*argv, *show],
+                env={**redpak.environ, **more},
+                capture_output=True,
+                timeout=60,
+                check=False,
+                preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+            )
+            assert (done.returncode, done.stdout) == (7, b"a\n\nit's 42\n"), done
+
+
+@pytest.mark.parametrize(
+    "how", ["home unset", "home read-only", "no variables", "cache is a file", "cache full"]
+)
+def test_a_launch_needs_no_cache_and_no_environment(
+    redpak: Program, family: Family, tmp_path: Path, how: str
+) -> None:
+    leaf = family("headers: {alias: leaf}\n")
+    env = {key: value for key, value in redpak.environ.items() if key not in ("HOME", "XDG_CACHE_HOME")}
+    match how:
+        case "home read-only":
+            env["HOME"] = "/proc"
+        case "no variables":
+            env = {key: value for key, value in env.items() if key in ("PYTHONPATH",)}
+        case "cache is a file":
+            (tmp_path / "file").write_text("")
+            env["XDG_CACHE_HOME"] = str(tmp_path / "file")
+        case "cache full":
+            env["XDG_CACHE_HOME"] = "/dev/full"
+    for _ in range(2):
+        done = subprocess.run(
+            [*redpak.argv, "run", str(leaf), "--", "sh", "-c", "exit 9"],
+            env=env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (9, ""), done
+
+
+def test_termination_reaches_a_program_whose_output_nobody_reads(redpak: Program, family: Family) -> None:
+    leaf = family("headers: {alias: leaf}\n")
+    for more in ({}, {"REDPAK_NO_HELPER": "1"}):
+        with subprocess.Popen(
+            [*redpak.argv, "run", str(leaf), "--", "sh", "-c", "echo ready; exec cat /dev/zero"],
+            env={**redpak.environ, **more},
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+        ) as process:
+            assert process.stdout is not None
+            assert os.read(process.stdout.fileno(), 6) == b"ready\n"
+            process.terminate()
+            assert process.wait(20) == 128 + signal.SIGTERM

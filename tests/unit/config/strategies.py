@@ -35,7 +35,7 @@ CONTEXT = Context(environ={"HOME": "/home/ann", "LOOP": "$LOOP"}, uid=1000, gid=
 
 
 def doc(file: str, alias: str, spec: Spec) -> NodeDoc:
-    """Return one file. Keys: exports (mode, mount[, path]), environ (key, mode[, value]), caps (name, add),
+    """Return one file. Keys: name, exports (mode, mount[, path]), environ (key, mode[, value]), caps (name, add),
     cgroups {'mem.max': '1M'}, rlimits {'nofile': (soft, hard)}, tags {'hostname': 'x'}.
     """
     lines: Iterator[int] = count(3)
@@ -47,6 +47,7 @@ def doc(file: str, alias: str, spec: Spec) -> NodeDoc:
         file=file,
         alias=alias,
         alias_origin=Origin(file=file, line=2, column=3),
+        name=spec.get("name", ""),
         exports=tuple(
             Export(mode=mode, mount=mount, path=rest[0] if rest else None, origin=here())
             for mode, mount, *rest in spec.get("exports", ())

@@ -131,13 +131,6 @@ def test_any_family_gives_a_result_or_faults(wild: Family) -> None:
     event("faulty" if merged_or_none(wild) is None else "merges")
 
 
-@pytest.mark.slow
-@settings(max_examples=MANY)
-@given(st.one_of(families(wild=True), families()))
-def test_ten_thousand_families_give_a_result_or_faults(wild: Family) -> None:
-    event("faulty" if merged_or_none(wild) is None else "merges")
-
-
 @settings(max_examples=EXAMPLES)
 @given(families(wild=True))
 def test_faults_have_a_place_and_the_order_of_merging_is_stable(wild: Family) -> None:

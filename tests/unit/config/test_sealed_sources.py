@@ -108,3 +108,21 @@ def test_an_ancestor_may_open_its_configuration_to_its_descendants() -> None:
         len(faults(exports(("Private", "/conf", "$NODE_PATH")), exports(("Public", "/x", "/pool/n0/etc"))))
         == 1
     )
+
+
+def test_what_the_ancestors_keep_read_only_is_told_to_whoever_looks_at_the_disk() -> None:
+    top = exports(("PrivateRestricted", "/own", "/host/own"), ("Restricted", "/ro", "/host/ro"))
+    got = sealed(top, exports(("Restricted", "/mine", "/host/mine")))
+    assert [(one.mount, one.owner) for one in got.sealed] == [("/own", 0), ("/ro", 0)]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/"])
+def test_a_leafs_name_in_an_ancestors_path_is_one_component(name: str) -> None:
+    top = exports(("Public", "/data", "/host/data/$LEAF_NAME"))
+    found = [fault.message for fault in faults(top, {"name": name})]
+    assert any("$LEAF_NAME cannot be a part of the path" in message for message in found)
+
+
+def test_a_leafs_name_in_its_own_path_is_its_own_business() -> None:
+    got = sealed(exports(), {"name": "a/b", **exports(("Public", "/data", "/host/data/$LEAF_NAME"))})
+    assert mounts(got)["/data"] == ("Public", "/host/data/a/b")

@@ -49,8 +49,8 @@ def test_what_is_computed_at_start_stays_open() -> None:
     )
     file = File(dst="/f", content=text(Ask(name="UUID")), because=HERE)
     spec = bwrap.lower(plan(file, environ=environ), host())
-    assert Value(content=text("x ", Run(command="id")), because=HERE) in spec.args
-    assert Value(content=text(), inherited="C", because=HERE) in spec.args
+    assert Value(content=text("x ", Run(command="id")), before=2, because=HERE) in spec.args
+    assert Value(content=text(), inherited="C", before=2, because=HERE) in spec.args
     assert spec.descriptors[0] == Blob(content=text(Ask(name="UUID")), because=HERE)
     assert spec.args[spec.args.index("B") - 1 :][:3] == ("--setenv", "B", "plain")
     assert "--unsetenv" in spec.args
@@ -216,7 +216,7 @@ def test_helper_arguments_follow_the_descriptors() -> None:
     spec = bwrap.lower(
         plan(bind("/a", "/usr"), File(dst="/f", content=text("data"), because=HERE), files=(file,)), host()
     )
-    argv = run.helper_argv(spec, "/helper", ("why",), (9,))
+    argv, environ = run.for_helper(spec, "/helper", ("why",), (9,))
     split = argv.index("--")
     assert argv[:split] == [
         "/helper",
@@ -227,11 +227,37 @@ def test_helper_arguments_follow_the_descriptors() -> None:
         "-o",
         "/usr",
         "-d",
-        "data",
+        "",
+        "-m",
+        "rp_1",
         "-r",
         spec.seccomp_path,
         "-n",
     ]
+    assert environ == {"rp_1": "data"}
     assert argv[split + 1 : split + 3] == ["/usr/bin/bwrap", str(len(spec.args))]
     assert argv[-1] == "true"
     assert os.path.basename(spec.seccomp_path).startswith("seccomp-")
+
+
+def test_what_the_caller_or_a_command_supplies_is_in_no_command_line() -> None:
+    environ = (
+        SetVar(key="A", value=text("known"), because=HERE),
+        SetVar(key="B", value=text(), inherited=True, because=HERE),
+        SetVar(key="C", value=text(Run(command="id")), because=HERE),
+    )
+    spec = bwrap.lower(plan(environ=environ, choices={"hostname": text(Run(command="id"))}), host())
+    settled = spec.but(
+        args=tuple(one.but(content=text(f"secret {n}"), inherited="") if isinstance(one, Value) else one
+                   for n, one in enumerate(spec.args))
+    )  # fmt: skip
+    argv, environment = run.for_helper(settled, "/helper", (), ())
+    assert not [word for word in argv if "secret" in word]
+    assert len([value for value in environment.values() if value.startswith("secret")]) == 3
+    options = argv[: argv.index("--")]
+    late = [options[at + 1] for at, word in enumerate(options) if word in ("-a", "-v")]
+    assert late == ["--setenv", "B", "rp_1", "--setenv", "C", "rp_2", "--hostname", "rp_3"]
+    words = argv[argv.index("--") + 3 :]
+    assert "known" in words
+    assert "--hostname" not in words
+    assert int(argv[argv.index("--") + 2]) == len(words) - len(spec.program)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from redpak import paths
-from redpak.engine import cache
+from redpak.engine import cache, seccomp
 from redpak.engine.spec import LaunchSpec
 from redpak.plan.model import Plan
 
@@ -119,3 +119,30 @@ def test_only_launchers_are_rewritten_and_they_keep_their_command(tmp_path: Path
     assert frozen.program_of(str(mine)) == ("echo", "it's")
     assert "umask 0077" in mine.read_text()
     assert mine.stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o757])
+def test_a_cache_that_others_could_exchange_is_neither_filled_nor_used(own_cache: Path, mode: int) -> None:
+    # Whoever may rename in the directory above puts other launchers and filters between the look and the start.
+    request = cache.Request(path="/n")
+    filtered = str(own_cache / "filter.bpf")
+    assert cache.store(request, PLAN, SPEC) == ""
+    assert seccomp.store(b"filter", filtered)
+    os.chmod(own_cache, mode)
+    assert cache.fresh_launcher(request) is None
+    assert "changed by others" in cache.store(request, PLAN, SPEC)
+    assert not seccomp.store(b"filter", filtered)
+    os.chmod(own_cache, 0o755)
+    os.chmod(filtered, 0o666)
+    assert seccomp.store(b"filter", filtered)  # written anew
+    assert os.stat(filtered).st_mode & 0o777 == 0o644
+
+
+def test_a_quiet_request_has_a_launcher_of_its_own() -> None:
+    request = cache.Request(path="/n")
+    plan = PLAN.but(warnings=("careful",))
+    assert cache.store(request, plan, SPEC) == cache.store(request.but(quiet=True), plan, SPEC) == ""
+    loud, quiet = cache.fresh_launcher(request), cache.fresh_launcher(request.but(quiet=True))
+    assert "careful" in Path(loud or "").read_text()
+    assert "careful" not in Path(quiet or "").read_text()
+    assert "--quiet" in Path(quiet or "").read_text()

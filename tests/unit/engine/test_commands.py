@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from redpak.engine import commands
+from redpak.engine import commands, run
 from redpak.engine.spec import Blob, LaunchSpec, Value
 from redpak.errors import LaunchFailed
 from redpak.text import Ask, Run, text
@@ -25,6 +25,11 @@ def value(*parts: object, **more: object) -> Value:
     return Value(content=text(*parts), because=HERE, **more)  # type: ignore[arg-type]
 
 
+def known(given: LaunchSpec) -> list[str]:
+    """Return the words of a LaunchSpec when everything is evaluated."""
+    return [one if isinstance(one, str) else str(one.content) for one in commands.settle(given).args]
+
+
 def test_commands_answer_in_their_own_places() -> None:
     slow = Run(command="sleep 0.05; echo slow")
     given = spec(
@@ -34,27 +39,29 @@ def test_commands_answer_in_their_own_places() -> None:
         descriptors=(Blob(content=text(slow)),),
     )
     done = commands.settle(given)
-    assert done.args == ("--setenv", "A", "<slow|quick>")
+    assert known(given) == ["--setenv", "A", "<slow|quick>"]
     assert done.descriptors == (Blob(content=text("slow\n")),)
 
 
 def test_newlines_are_stripped_or_kept() -> None:
-    run = Run(command="echo x; echo; echo")
-    assert commands.settle(spec(value(run), value(run, strip=False))).args == ("x", "x\n\n\n")
+    command = Run(command="echo x; echo; echo")
+    assert known(spec(value(command), value(command, strip=False))) == ["x", "x\n\n\n"]
 
 
 def test_asked_values_are_new_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIVEN", "it's")
     monkeypatch.delenv("NOT_GIVEN", raising=False)
-    pid, one, other, given, absent = commands.settle(
-        spec(
-            value(Ask(name="PID")),
-            value(Ask(name="UUID")),
-            value(Ask(name="UUID")),
-            value(inherited="GIVEN"),
-            value(inherited="NOT_GIVEN"),
+    pid, one, other, given, absent = known(
+        run.inherit(
+            spec(
+                value(Ask(name="PID")),
+                value(Ask(name="UUID")),
+                value(Ask(name="UUID")),
+                value(inherited="GIVEN"),
+                value(inherited="NOT_GIVEN"),
+            )
         )
-    ).args
+    )
     assert pid == str(os.getpid())
     assert one != other
     assert (given, absent) == ("it's", "")
@@ -86,11 +93,14 @@ def test_a_nul_byte_never_reaches_the_arguments() -> None:
         commands.settle(spec("A", value(Run(command="printf 'a\\0--bind'"))))
 
 
-def test_the_callers_environment_goes_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEEN", "x")
-    done = commands.settle(spec("--setenv", "SEEN", "ours", inherit_env=True))
-    assert done.args[-3:] == ("--setenv", "SEEN", "ours")
-    assert ("--setenv", "SEEN", "x") in [done.args[at : at + 3] for at in range(0, len(done.args), 3)]
+def test_the_callers_environment_is_added_to_what_the_plan_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SEEN", "GONE", "KEPT", "rp_7"):
+        monkeypatch.setenv(name, "the caller's")
+    words = known(run.inherit(spec("--setenv", "SEEN", "ours", "--unsetenv", "GONE", inherit_env=True)))
+    assert words[-5:] == ["--setenv", "SEEN", "ours", "--unsetenv", "GONE"]
+    theirs = [words[at + 1] for at in range(0, len(words) - 5, 3)]
+    assert "KEPT" in theirs
+    assert not {"SEEN", "GONE", "rp_7"} & set(theirs)
 
 
 def test_sources_that_commands_name_are_settled_first() -> None:

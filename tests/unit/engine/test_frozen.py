@@ -107,10 +107,20 @@ def started(
     return [os.fsdecode(word) for word in done.stdout.split(b"\0")[:-1]]
 
 
-def after(argv: list[str], option: str) -> list[str]:
-    """Return the values of an option of the helper."""
-    end = next(at for at in range(len(argv)) if argv[at : at + 2] == ["--", "/usr/bin/bwrap"])
-    return [argv[at + 1] for at in range(end) if argv[at] == option]
+def options(argv: list[str]) -> list[tuple[str, ...]]:
+    """Return the helper's options with their values, as the helper reads them."""
+    found: list[tuple[str, ...]] = []
+    at = 0
+    while argv[at] != "--":
+        count = {"-f": 3, "-s": 1, "-n": 1, "-t": 1}.get(argv[at], 2)
+        found.append(tuple(argv[at : at + count]))
+        at += count
+    return found
+
+
+def after(argv: list[str], *wanted: str) -> list[str]:
+    """Return the values of some options of the helper, in order."""
+    return [option[1] for option in options(argv) if option[0] in wanted]
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +208,7 @@ def test_a_commands_output_keeps_its_newlines_in_files_and_loses_them_in_variabl
     kept = os.fsdecode(os.fsencode(f"{before}{command}{behind}"))
     assert after(argv, "-v") == [stripped, kept]
     assert after(argv, "-a") == ["--setenv", "KEY", "--hostname"]
-    said = [argv[at + 1] for at in range(len(argv) - 1) if argv[at] in ("-d", "-c", "-m")]
+    said = after(argv, "-d", "-c", "-m")
     assert os.fsencode("".join(said)) == os.fsencode(kept)
 
 
@@ -208,7 +218,9 @@ def test_pid_uuid_and_date_are_new_at_every_start(folder: Path, shell: str) -> N
         "a'", Ask(name="UUID"), " ", Ask(name="UUID"), " ", Ask(name="PID"), "\n", Ask(name="TODAY")
     )
     spec = spec_of(args=("--setenv", "KEY", Value(content=content, before=2, because=HERE)))
-    seen = [after(started(folder, plan_of(), spec, shell=shell), "-v")[0] for _ in range(2)]
+    seen = [
+        after(started(folder, plan_of(), spec, shell=shell, program=("true",)), "-v")[0] for _ in range(2)
+    ]
     for value in seen:
         uuids, today = value.split("\n")
         first, second, pid = uuids.removeprefix("a'").split(" ")

@@ -76,7 +76,6 @@ def test_a_node_is_not_moved_over_or_into_anything(nodes: Path) -> None:
         ("empty", "exists already"),
         ("plat/app/plat", "into itself"),
         ("plat", "into itself"),
-        ("nowhere/plat", "not a directory"),
     ):
         with pytest.raises(Refused, match=why):
             move(str(nodes / "plat"), str(nodes / target))
@@ -116,7 +115,7 @@ def test_a_node_is_not_moved_to_another_file_system(nodes: Path) -> None:
 
 
 def test_deleting_takes_children_only_when_told_so(nodes: Path) -> None:
-    with pytest.raises(Refused, match="1 nodes beneath"):
+    with pytest.raises(Refused, match="1 node beneath"):
         delete(str(nodes / "plat"))
     assert tree.is_node(str(nodes / "plat/app"))
     assert delete(str(nodes / "plat"), recursive=True) == [str(nodes / "plat"), str(nodes / "plat/app")]

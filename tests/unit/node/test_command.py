@@ -12,7 +12,9 @@ def test_a_nodes_life(redpak: Program, pool: Path) -> None:
     made = redpak("node", "create", "pool/plat", "--alias", "nav", "--json")
     assert made.code == 0, made
     assert json.loads(made.out)["system"]["path"] == str(pool)
-    assert redpak("node", "create", pool / "plat/app").out == ""
+    assert (
+        redpak("node", "create", pool / "plat/app").out == f"created node '{pool}/plat/app' (alias 'app')\n"
+    )
     assert redpak("node", "tree", pool).out.splitlines() == [
         f"{pool} (system)",
         "└── plat (nav)",
@@ -31,9 +33,9 @@ def test_a_nodes_life(redpak: Program, pool: Path) -> None:
     assert redpak("node", "enable", pool / "plat").code == 0
     assert redpak("node", "move", pool / "plat", pool / "moved").code == 0
     assert redpak("node", "delete", pool / "moved").code == 3
-    gone = redpak("-v", "node", "delete", "-r", pool / "moved")
+    gone = redpak("node", "delete", "-r", pool / "moved")
     assert gone.code == 0
-    assert gone.err.count("deleted node") == 2
+    assert gone.out.count("deleted node") == 2
     assert redpak("node", "tree", pool).out == f"{pool} (system)\n"
 
 

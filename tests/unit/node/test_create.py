@@ -239,7 +239,7 @@ def test_unknown_templates_and_double_asks_are_refused(pool: Path, tmp_path: Pat
         create(str(pool / "n"), template_normal="nonsense")
     with pytest.raises(Usage):
         create(str(pool / "n"), template_normal="leaf", config="x")
-    with pytest.raises(BadConfig):
+    with pytest.raises(NotFound):
         create(str(pool / "n"), config=str(tmp_path / "nothing"))
     for path in ("", "a\0b", f"{pool}/\udcff"):
         with pytest.raises(Usage):

@@ -197,8 +197,8 @@ def test_a_path_list_is_taken_apart() -> None:
         ("LANG", "the caller's value at start, empty where the caller has none"),
         ("${GONE}", "removed"),
         ("variable:NOW", "will run: date"),
-        ("WANTED", "not set: nobody asks for it, and the caller's environment does not pass"),
-        ("$NOBODY", "not set: nobody asks for it, and the caller's environment does not pass"),
+        ("WANTED", "not set: nobody asks for it, and the caller's environment is not passed on"),
+        ("$NOBODY", "not set: nobody asks for it, and the caller's environment is not passed on"),
     ],
 )
 def test_every_variable_has_an_answer(thing: str, says: str) -> None:
@@ -238,7 +238,7 @@ def test_limits_of_both_kinds_are_explained() -> None:
     assert [rival.asked for rival in told.lost] == ["2G"]
     assert ask("mem.max") == told
     assert ask("pids.max").answer == "a control group limit: 50 for '/n' and all beneath it"
-    assert ask("io.max").answer == "not limited: nobody's wish for it is in force"
+    assert ask("io.max").answer == "not limited: nobody in the family limits it"
     told = ask("nofile")
     assert told.answer == "a resource limit of each process: 64 (soft), unlimited (hard)"
     assert [rival.asked for rival in told.lost] == ["99"]
