@@ -75,7 +75,7 @@ def finished(work: Lowering) -> LaunchSpec:
     confine = plan.profile == "sealed"
     command_filter = b""
     if confine and runs_commands(work) and seccomp.supported():
-        command_filter = seccomp.build(local_sockets=False)
+        command_filter = seccomp.build(no_sockets=seccomp.AWAY)
     return LaunchSpec(
         bwrap=work.host.bwrap,
         args=tuple(work.args),

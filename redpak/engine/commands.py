@@ -82,6 +82,8 @@ class _Job:
             (os.POSIX_SPAWN_DUP2, writer, 1),
         ]
         if spec.confine:
+            # The caller's terminal could be read from it. Where it fails, the exit code tells.
+            actions.append((os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0))
             if seccomp_fd >= 0:
                 # opened anew, so that each reader has its own position
                 source = f"/proc/{os.getpid()}/fd/{seccomp_fd}"
@@ -230,7 +232,7 @@ def settle_sources(plan: Plan, bwrap: str) -> Plan:
     if not open_ends:
         return plan
     sealed = plan.profile == "sealed"
-    allowed = seccomp.build(local_sockets=False) if sealed and seccomp.supported() else b""
+    allowed = seccomp.build(no_sockets=seccomp.AWAY) if sealed and seccomp.supported() else b""
     spec = LaunchSpec(
         bwrap=bwrap, args=(), uid=plan.uid, gid=plan.gid, command_filter=allowed, confine=sealed
     )

@@ -40,6 +40,7 @@ SHELLS_OWN = frozenset((
 LOADER = ("LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD")  # what makes the dynamic linker load other code
 ENVIRONMENT = ("REDPAK_PROFILE", "redpak_MAIN")  # what redpak itself reads of the caller's environment
 TIMEOUT_S = 10
+DONE = "rp-done"  # what stands behind the output of a command that succeeded
 MOST_CHARACTERS = (
     30_000  # of one command's output; a word of a command line holds 128 KiB, a character 4 bytes
 )
@@ -222,14 +223,16 @@ class _Script:
             case Run(command=command):
                 self.commands += 1
                 name = self.variable()
-                end = "" if strip else " && printf x"
-                # Python runs it again then, and says why it fails; or the configuration has changed.
-                self.lines.append(
-                    f'{name}=$(rp_run {quote(command)}{end}) || rp_anew "$@"  # {comment(because)}'
-                )
-                if not strip:
-                    self.lines.append(f"{name}=${{{name}%x}}")
-                self.lines.append(f'[ ${{#{name}}} -le {MOST_CHARACTERS} ] || rp_anew "$@"')
+                # The mark says that it succeeded, and keeps its last newlines. Without it Python runs the command
+                # again and says why it fails; or the configuration has changed.
+                capped = f"{_program('head')} -c {4 * MOST_CHARACTERS + len(DONE)}"
+                self.lines += [
+                    f"{name}=$({{ rp_run {quote(command)} && printf {DONE}; }} | {capped})  # {comment(because)}",
+                    f'case ${name} in *{DONE}) {name}=${{{name}%{DONE}}} ;; *) rp_anew "$@" ;; esac',
+                    f'[ ${{#{name}}} -le {MOST_CHARACTERS} ] || rp_anew "$@"',
+                ]
+                if strip:
+                    self.lines.append(f'{name}=$(printf %s "${name}")')
         return f'"${name}"'
 
     def confined(self) -> list[str]:
@@ -245,11 +248,12 @@ class _Script:
         for name, other in (("HOME", "/"), ("USER", ""), ("LANG", "C.UTF-8")):
             words += ["--setenv", name, f'"${{{name}-{other}}}"']
         filtered = f"-r {quote(spec.command_filter_path)} " if spec.command_filter else ""
+        quiet = "</dev/null 2>/dev/null"  # from a terminal on 2 it could read what the user types
         start = f"{_program('timeout')} -s KILL {TIMEOUT_S} {quote(self.helper)} {filtered}-n"
         return [
             "# A command of a configuration: it may read what the caller may, and change nothing.",
             "rp_run() {",
-            f'    {start} -- {quote(spec.bwrap)} {len(words)} {" ".join(words)} {BASH} -r -c "$1" </dev/null',
+            f'    {start} -- {quote(spec.bwrap)} {len(words)} {" ".join(words)} {BASH} -r -c "$1" {quiet}',
             "}",
         ]
 

@@ -7,6 +7,7 @@ import stat
 import sys
 
 from redpak import paths
+from redpak.engine.sources import only_ours
 from redpak.errors import NotFound, Refused
 from redpak.fs import stamp
 from redpak.record import Record
@@ -66,8 +67,9 @@ def features(program: str, *, remember: bool = True) -> tuple[tuple[int, ...], f
     memo = os.path.join(paths.cache(), f"bwrap-{binascii.crc32(program.encode()):08x}")
     try:
         with open(memo, encoding="utf-8") as file:
+            ours = only_ours(os.fstat(file.fileno()))
             seen, _, said = file.read().partition("\n")
-        if seen == now:
+        if ours and seen == now:
             version, *options = said.split()
             return parse_version(version), frozenset(options)
     except (OSError, ValueError):

@@ -60,7 +60,8 @@ def rights(work: Lowering) -> None:
         hint = "Set 'seccomp: none' to go without."
         work.refuse(f"there is no filter for {os.uname().machine}", hint, work.why("seccomp"))
         return
-    work.filter = seccomp.build(kept)
+    own_network = work.plan.namespace("net").mode == "new"
+    work.filter = seccomp.build(kept, no_sockets=seccomp.OUTSIDE if own_network else ())
     work.filter_path = seccomp.path_of(work.filter, work.host.cache)
     work.args += ["--seccomp", work.descriptor(Opened(path=work.filter_path, how="read"))]
 

@@ -110,7 +110,14 @@ NEWER: dict[str, tuple[int, str]] = {
 NEWEST = 469  # file_setattr, Linux 6.17: what comes later was not looked at, so it is not there
 
 SPECIAL = {"ioctl": (16, 29), "clone": (56, 220), "personality": (135, 92), "socket": (41, 198)}
-AF_UNIX = 1
+AF_UNIX, AF_VSOCK = 1, 40
+OUTSIDE = (
+    AF_VSOCK,
+)  # no network namespace holds it back: with a network of its own, a program must not have it
+AWAY = (
+    AF_UNIX,
+    *OUTSIDE,
+)  # for commands: a service of the host that listens on a Unix socket would act for them
 TIOCSTI, TIOCLINUX = (
     0x5412,
     0x541C,
@@ -135,10 +142,10 @@ def supported(machine: str = "") -> bool:
     return (machine or os.uname().machine) in MACHINES
 
 
-def build(kept: tuple[str, ...] = (), machine: str = "", *, local_sockets: bool = True) -> bytes:
+def build(kept: tuple[str, ...] = (), machine: str = "", *, no_sockets: tuple[int, ...] = ()) -> bytes:
     """Return the filter for a program that keeps the capabilities `kept` ("CAP_SYS_PTRACE", "ALL").
 
-    Without `local_sockets` it can make no Unix socket: a service of the host that listens on one would act for it.
+    It can make no socket of the families `no_sockets`: see OUTSIDE and AWAY.
     """
     machine = MACHINES[machine or os.uname().machine]
     column = 0 if machine == "x86_64" else 1
@@ -175,10 +182,11 @@ def build(kept: tuple[str, ...] = (), machine: str = "", *, local_sockets: bool 
     personality.if_equal(ASK_PERSONALITY, RET_ALLOW)
     personality.answer(REFUSE)
     p.only_for(SPECIAL["personality"][column], personality)
-    if not local_sockets:
+    if no_sockets:
         socket = Program()
         socket.load(argument(0))
-        socket.if_equal(AF_UNIX, REFUSE)
+        for family in no_sockets:
+            socket.if_equal(family, REFUSE)
         socket.answer(RET_ALLOW)
         p.only_for(SPECIAL["socket"][column], socket)
     p.answer(RET_ALLOW)

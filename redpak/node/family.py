@@ -8,7 +8,7 @@ import time
 from redpak import paths
 from redpak.config.model import SEALED, UPSTREAM, Context
 from redpak.errors import BadConfig
-from redpak.node import tree
+from redpak.node import tree, trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def family_of(
 ) -> tuple[Family, Profile]:
     """Return the family of the node at `path` and its profile: `profile`, else REDPAK_PROFILE, else what the files say.
 
-    Files may choose upstream-2.5 and be such that only it can read them. Raises NotFound, BadConfig, Refused.
+    Files may choose upstream-2.5 and be such that only it can read them. Files that somebody else could have written
+    are refused, unless the caller chose upstream-2.5, or only looks (`any_state`). Raises NotFound, BadConfig, Refused.
     """
     from redpak.config.merge import profile_named, profile_of
 
@@ -37,6 +38,8 @@ def family_of(
 
     named = (os.environ if environ is None else environ).get("REDPAK_PROFILE", "")
     chosen = profile or (profile_named(named) if named else None)
+    if chosen != UPSTREAM and not any_state:
+        trust.check(path, admin=admin)
     if chosen:
         return read(lenient=chosen == UPSTREAM), chosen
     try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
+import resource
 import shlex
 import socket
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
@@ -132,12 +133,7 @@ def test_a_command_can_neither_write_nor_reach_a_service(redpak: Program, pool: 
     service = socket.socket(socket.AF_UNIX)
     service.bind(str(tmp_path / "service"))
     service.listen()
-    came: list[object] = []
-
-    def answer() -> None:
-        came.append(service.accept())
-
-    threading.Thread(target=answer, daemon=True).start()
+    service.setblocking(False)  # whoever connects waits in the queue
     tries = (
         f"touch {tmp_path}/written",
         f"/usr/bin/env python3 -c 'import socket; socket.socket(1).connect(\"{tmp_path}/service\")'",
@@ -154,8 +150,8 @@ def test_a_command_can_neither_write_nor_reach_a_service(redpak: Program, pool: 
         ran = redpak("run", node, "sh", "-c", 'echo "said $SAID"')
         assert ran.code == 0, ran
         assert "done" not in ran.out, attempt
-    service.close()
-    assert not came
+    with service, pytest.raises(BlockingIOError):
+        service.accept()
     assert not (tmp_path / "written").exists()
 
 
@@ -209,3 +205,53 @@ def test_a_configuration_that_links_to_itself_is_a_clear_error(redpak: Program, 
     assert ran.code == 125, ran
     assert "too many levels of symbolic links" in ran.err
     assert "unexpected" not in ran.err
+
+
+READS_TERMINAL = "head -n 1 <&2 || echo nothing"
+
+
+def typed_into(argv: list[str], env: dict[str, str]) -> str:
+    """Run a launcher on a terminal into which a user types ahead; return what the terminal shows."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execve(argv[0], argv, env)
+    os.write(master, b"typed-secret\n")
+    said = b""
+    while True:
+        try:
+            chunk = os.read(master, 4096)
+        except OSError:
+            break
+        said += chunk
+    os.close(master)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said
+    return said.decode(errors="replace")
+
+
+@pytest.mark.parametrize("way", ["planned", "frozen"])
+def test_a_command_reads_nothing_from_the_callers_terminal(redpak: Program, pool: Path, way: str) -> None:
+    value = f'environ: [{{key: X, mode: Execfd, value: "{READS_TERMINAL}"}}]\n'
+    node = make(pool / "node", SYSTEM, value)
+    argv = [*redpak.argv, "run", "--no-frozen", str(node), "--", "/bin/sh", "-c", "echo got $X"]
+    if way == "frozen":
+        launcher = pool / "launcher"
+        assert redpak("freeze", str(node), "-o", str(launcher)).code == 0
+        argv = [str(launcher), "/bin/sh", "-c", "echo got $X"]
+    assert "got nothing" in typed_into(argv, redpak.environ)
+
+
+def test_a_command_without_end_is_cut_off_in_a_frozen_launcher(
+    redpak: Program, pool: Path, tmp_path: Path
+) -> None:
+    switch = tmp_path / "endless"
+    command = f"if [ -e {switch} ]; then yes; else echo fine; fi"
+    node = make(pool / "node", SYSTEM, f'environ: [{{key: X, mode: Execfd, value: "{command}"}}]\n')
+    launcher = pool / "launcher"
+    assert redpak("freeze", str(node), "-o", str(launcher)).code == 0
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    run = [str(launcher), "/bin/sh", "-c", "echo $X"]
+    assert subprocess.run(run, env=redpak.environ, capture_output=True, timeout=60).stdout == b"fine\n"
+    switch.touch()
+    done = subprocess.run(run, env=redpak.environ, capture_output=True, timeout=60)
+    assert done.returncode == 125
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < before + 100_000  # KiB

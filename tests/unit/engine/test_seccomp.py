@@ -125,7 +125,8 @@ def test_a_filter_that_cannot_be_stored_is_no_fault() -> None:
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_command_makes_no_unix_socket(machine: str) -> None:
     socket = seccomp.SPECIAL["socket"][column(machine)]
-    program = seccomp.build((), machine, local_sockets=False)
+    program = seccomp.build((), machine, no_sockets=seccomp.AWAY)
+    assert bpf.run(program, socket, bpf.ARCHITECTURES[machine], (40, 1, 0)) == REFUSE
     assert bpf.run(program, socket, bpf.ARCHITECTURES[machine], (1, 1, 0)) == REFUSE
     assert bpf.run(program, socket, bpf.ARCHITECTURES[machine], (2, 1, 0)) == bpf.RET_ALLOW
     assert answer(machine, socket, 1) == bpf.RET_ALLOW
