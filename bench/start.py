@@ -27,7 +27,7 @@ GOAL_RATIO = 1.15  # frozen ÷ the same bwrap command line
 GOAL_EXTRA_MS = 60.0  # unfrozen − bwrap
 WARM_UP = 3
 MOUNTS = 25
-FILTER_FD = 9
+Action = tuple[int, int, str, int, int]  # posix_spawn(3): open a file as a descriptor
 
 PLATFORM = """\
 headers: {{alias: platform}}
@@ -91,9 +91,8 @@ def family(pool: Path) -> Path:
     return top / "middleware" / "application"
 
 
-def once(argv: list[str], environ: dict[str, str], filtered: str) -> float:
-    """Start a program, wait for its end, and return the milliseconds. All get the filter's file: bwrap needs it."""
-    actions = [(os.POSIX_SPAWN_OPEN, FILTER_FD, filtered, os.O_RDONLY, 0)] if filtered else []
+def once(argv: list[str], environ: dict[str, str], actions: list[Action]) -> float:
+    """Start a program, wait for its end, and return the milliseconds. `actions` open its descriptors."""
     before = time.perf_counter_ns()
     pid = os.posix_spawn(argv[0], argv, environ, file_actions=actions)
     _, status, _ = os.wait4(pid, 0)
@@ -104,46 +103,49 @@ def once(argv: list[str], environ: dict[str, str], filtered: str) -> float:
 
 
 def measure(
-    contestants: dict[str, list[str]], environ: dict[str, str], pairs: int, filtered: str
+    contestants: dict[str, list[str]],
+    environ: dict[str, str],
+    pairs: int,
+    opened: dict[str, list[Action]],
 ) -> dict[str, list[float]]:
     """Return the times of each contestant, round by round."""
-    for argv in contestants.values():
+    for name, argv in contestants.items():
         for _ in range(WARM_UP):
-            once(argv, environ, filtered)
+            once(argv, environ, opened.get(name, []))
     times: dict[str, list[float]] = {name: [] for name in contestants}
     names = list(contestants)
     for turn in range(pairs):
         for name in names if turn % 2 == 0 else reversed(names):
-            times[name].append(once(contestants[name], environ, filtered))
+            times[name].append(once(contestants[name], environ, opened.get(name, [])))
     return times
 
 
-def plain(leaf: Path, bwrap: str) -> tuple[list[str], int, str]:
-    """Return the launcher's bwrap command line by paths, its number of mounts, and the file of its filter."""
+def plain(leaf: Path, bwrap: str) -> tuple[list[str], list[str], dict[str, list[Action]], int]:
+    """Return the launcher's own bwrap command line, the same by paths, what each has to have open, and its mounts."""
     from redpak.engine import bwrap as engine
     from redpak.engine import host
-    from redpak.engine.spec import FIRST_FD, Opened
+    from redpak.engine.spec import Opened
     from redpak.node.plan import plan_of
 
-    plan = plan_of(str(leaf))
+    plan = plan_of(str(leaf), command=("/usr/bin/true",))
     spec = engine.lower(plan, host.look(bwrap))
+    numbered = [(number, one) for number, one in spec.numbered() if isinstance(one, Opened)]
+    read, path = os.O_RDONLY, os.O_PATH
+    filters: list[Action] = [
+        (os.POSIX_SPAWN_OPEN, number, one.path, read, 0) for number, one in numbered if one.how == "read"
+    ]
+    sources: list[Action] = [
+        (os.POSIX_SPAWN_OPEN, number, one.path, path, 0) for number, one in numbered if one.how == "path"
+    ]
     words = [word for word in spec.args if isinstance(word, str)]
-    by_path: list[str] = []
-    at = 0
-    while at < len(words):
-        word = words[at]
-        if word in ("--bind-fd", "--ro-bind-fd"):
-            source = spec.descriptors[int(words[at + 1]) - FIRST_FD]
-            assert isinstance(source, Opened)
-            by_path += [word.removesuffix("-fd"), source.path, words[at + 2]]
-            at += 3
-        elif word == "--seccomp":
-            by_path += ["--seccomp", str(FILTER_FD)]
-            at += 2
-        else:
-            by_path.append(word)
-            at += 1
-    return [spec.bwrap, *by_path, "--", "/usr/bin/true"], len(plan.mounts), spec.seccomp_path
+    assert len(words) == len(spec.args), "the bench's nodes compute nothing at start"
+    same = [spec.bwrap, *words, "--", *spec.program]
+    return (
+        same,
+        engine.command_line(spec),
+        {"bwrap": sources + filters, "bwrap-paths": filters},
+        len(plan.mounts),
+    )
 
 
 def peers(pool: Path) -> dict[str, list[str]]:
@@ -232,16 +234,17 @@ def bench(scratch: Path, asked: argparse.Namespace) -> int:
     named = ["--bwrap", asked.bwrap] if asked.bwrap else []
     launcher = scratch / "launcher"
     subprocess.run([*redpak, "freeze", *named, "-o", str(launcher), str(leaf)], env=environ, check=True)
-    line, mounts, filtered = plain(leaf, asked.bwrap)
+    same, by_path, opened, mounts = plain(leaf, asked.bwrap)
     contestants = {
-        "bwrap": line,
+        "bwrap": same,
+        "bwrap-paths": by_path,
         "frozen": [str(launcher), "/usr/bin/true"],
         "run": [*redpak, "run", *named, str(leaf), "/usr/bin/true"],
         "run-no-frozen": [*redpak, "run", "--no-frozen", *named, str(leaf), "/usr/bin/true"],
         "python": [sys.executable, "-I", "-S", "-c", ""],
     }
     contestants |= {name: argv for name, argv in peers(scratch).items() if works(argv, environ)}
-    times = measure(contestants, environ, asked.pairs, filtered)
+    times = measure(contestants, environ, asked.pairs, opened)
     result = report(times)
     if asked.json:
         print(
@@ -275,6 +278,7 @@ def show(result: dict[str, dict[str, float]], mounts: int, pairs: int) -> None:
     """Print a table."""
     names = {
         "bwrap": "bwrap, the same command line",
+        "bwrap-paths": "… with paths, not descriptors",
         "frozen": "frozen launcher",
         "run": "redpak run (frozen in the cache)",
         "run-no-frozen": "redpak run --no-frozen",
