@@ -11,7 +11,6 @@ import pytest
 
 from redpak.plan.model import Capability, Limit, Rlimit, SetVar, UnsetVar
 from redpak.text import Ask, Run, text
-from tests.features import landlock_abi
 from tests.host.engine_plans import HERE, Launcher, bind, launcher, plan, shell  # noqa: F401 - the fixture `launch`
 
 pytestmark = pytest.mark.needs("userns", "bwrap")
@@ -221,7 +220,7 @@ def test_an_ordinary_user_cannot_become_another(launch: Launcher) -> None:
     assert "only root can change the user" in err
 
 
-@pytest.mark.skipif(landlock_abi() < 6, reason="Landlock here has no scopes")
+@pytest.mark.needs("landlock6")
 def test_abstract_sockets_of_the_host_are_out_of_reach_on_a_shared_network(launch: Launcher) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         name = f"redpak-test-{os.getpid()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import pytest
@@ -42,7 +41,7 @@ def test_every_verb_has_help_examples_and_short_options_of_its_own() -> None:
             assert option.kind == "flag" or option.metavar, f"{verb.name} --{option.name}"
 
 
-@pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")
+@pytest.mark.needs("program:groff")
 def test_the_manual_is_valid_roff() -> None:
     argv = ["groff", "-man", "-Tutf8", "-ww", "-z"]
     done = subprocess.run(argv, input=manpage.roff().encode(), capture_output=True, check=False, timeout=60)
