@@ -19,7 +19,7 @@ def leaf(redpak: Program, pool: Path) -> Path:
     for name in ("platform", "platform/app"):
         made = redpak("node", "create", pool / name)
         assert made.code == 0, made
-        assert made.out == ""
+        assert made.err == ""
     return pool / "platform/app"
 
 
