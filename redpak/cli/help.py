@@ -7,11 +7,14 @@ import sys
 from redpak.cli.options import Argument, Arguments, Option
 
 SUMMARY = "Show the help of a command, or of all commands."
-ARGUMENTS = (Argument(name="COMMAND", help="the command, a noun's verb as a second word", kind="many"),)
+ARGUMENTS = (
+    Argument(name="COMMAND", help="the command, a noun's verb as a second word; or 'settings'", kind="many"),
+)
 OPTIONS: tuple[Option, ...] = ()
 EXAMPLES = (
     ("redpak help run", "how to run a program in a node"),
     ("redpak help node create", "how to create a node"),
+    ("redpak help settings", "every key of a configuration file, a line each"),
 )
 
 
@@ -22,5 +25,10 @@ def main(args: Arguments) -> int:
     words = args.words("COMMAND")
     if not words:
         sys.stdout.write(program.overview())
+        return 0
+    if words == ("settings",):
+        from redpak.config.reference import text_help
+
+        sys.stdout.write(text_help())
         return 0
     return program.run_command(words[0], [*words[1:], "--help"])

@@ -50,7 +50,7 @@ def spread(work: Lowering) -> Spread:
     if not apart:
         return Spread(ops=plan.mounts)
     ops: dict[str, Op] = {op.dst: op for op in plan.mounts if not isinstance(op, Lock)}
-    folders: dict[str, str] = {}
+    folders: dict[str, FileInput] = {}
     for dst, host in apart.items():
         bind = ops[dst]
         assert isinstance(bind, Bind)
@@ -68,11 +68,11 @@ def spread(work: Lowering) -> Spread:
     return Spread(
         ops=(*sorted(final, key=lambda op: op.dst), *locks),
         sealed=tuple(sorted(folders, reverse=True)),
-        listed=tuple(FileInput(path=host, stamp=stamp(host)) for host in folders.values()),
+        listed=tuple(folders.values()),
     )
 
 
-def lies_in(dst: str, tree: Tree, folders: dict[str, str]) -> bool:
+def lies_in(dst: str, tree: Tree, folders: dict[str, FileInput]) -> bool:
     """Tell whether a destination's own file system is one that is made read-only."""
     parent = os.path.dirname(dst)
     while parent != "/" and (parent not in tree.ops or isinstance(tree.ops[parent], Dir)):
@@ -93,10 +93,11 @@ def host_directory(work: Lowering, bind: Bind) -> str:
 
 
 def take_apart(
-    work: Lowering, bind: Bind, dst: str, host: str, ops: dict[str, Op], folders: dict[str, str]
+    work: Lowering, bind: Bind, dst: str, host: str, ops: dict[str, Op], folders: dict[str, FileInput]
 ) -> None:
     """Put the entries of `host` into `ops` instead of a bind of it at `dst`; deeper where a mount lies deeper."""
-    folders[dst] = host
+    # stamped before it is listed: an entry that comes meanwhile makes a launcher stale, never fresh
+    folders[dst] = FileInput(path=host, stamp=stamp(host))
     ops[dst] = Tmpfs(dst=dst, because=bind.because)
     try:
         with os.scandir(host) as found:

@@ -134,7 +134,6 @@ def plan(
     """Return the plan for what a family says together; pure."""
     from redpak.plan.tidy import tidy
 
-    sealed = merged.profile == SEALED
     family = merged.family
     environ, rivals = variables(merged)
     shared = namespaces(merged)
@@ -163,7 +162,7 @@ def plan(
                 )
                 for ask, owner in merged.cgroups
             ),
-            choices=tuple(choices(merged.tags, overrides or {}, shared, sealed=sealed)),
+            choices=tuple(choices(merged.tags, overrides or {}, shared)),
             command=command,
             files=files,
             reads=tuple(EnvInput(name=name, value=value) for name, value in merged.reads),
@@ -362,8 +361,6 @@ def choices(
     tags: Mapping[str, MergedTag],
     overrides: Mapping[str, str],
     shared: tuple[Namespace, ...],
-    *,
-    sealed: bool,
 ) -> Iterable[Choice]:
     """Return every choice, with its origin."""
     chosen = {name: Choice(name=name, value=value, because=DEFAULT) for name, value in CHOICES.items()}
@@ -388,8 +385,6 @@ def choices(
         state = str(said.value).lower() if said else "unset"
         if said and state != "unset":
             choose(name, state == "enabled", said.origin)
-    if not sealed:
-        choose("inherit-env", bool(chosen["inherit-env"].value), chosen["inherit-env"].because)
     net = next(namespace for namespace in shared if namespace.kind == "net")
     choose("scope", net.mode != "new", net.because)
     for tag, given in overrides.items():

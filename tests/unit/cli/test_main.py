@@ -245,3 +245,8 @@ def test_help_imports_no_heavy_module() -> None:
     argv = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {root!r}); {script}"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 0, done.stderr
+
+
+def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "settings"]) == 0
+    assert "  config.share_net " in capsys.readouterr().out

@@ -165,7 +165,7 @@ def check_no_more(of: Family) -> None:
         if prefix is not None:
             event("compared with an ancestor")
             check_kept(prefix, full, index)
-            check_readonly(prefix, full, index)
+            check_readonly(of, prefix, full, index)
 
 
 def check_namespaces(of: Family, index: int, full: Merged) -> None:
@@ -244,10 +244,12 @@ def check_kept(prefix: Merged, full: Merged, index: int) -> None:
         assert nodes_own <= {entry.element for entry in after}
 
 
-def check_readonly(prefix: Merged, full: Merged, index: int) -> None:
+def check_readonly(of: Family, prefix: Merged, full: Merged, index: int) -> None:
     """Nothing that an ancestor shows read-only can be written: not at its place, and not by another way."""
     theirs = [export for export in prefix.exports if export.owner >= 0]
-    inherited = [export for export in theirs if export.owner < index or export.mode not in OWN]
+    # what a child that says nothing sees: an admin entry of a node for itself may hide what its normal file hands down
+    silent = merged_or_none(of.but(nodes=(*of.nodes[: index + 1], family(*[{}] * (index + 2)).nodes[-1])))
+    inherited = [export for export in silent.exports if export.owner >= 0] if silent else []
     now = [export for export in full.exports if export.owner >= 0]
     for path in INSIDE:
         before, after = seen(inherited, path), seen(now, path)
