@@ -1,4 +1,4 @@
-"""`./dev demo`: three nodes of real software on this host, a service in the leaf, and what redpak can say about it.
+"""`./dev demo`: nodes of real software, installed as packages, a service in the leaf, and what redpak can say about it.
 
 Everything happens in one scratch directory, which is removed at the end, however that comes.
 """
@@ -7,33 +7,29 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from demo.convert import Workshop
 from demo.plain import Plain
-from demo.software import DATABASE, GATEWAY, Apt, NoSoftware, can_fetch
+from demo.software import DATABASE, GATEWAY, OTHER, SERVER, Apt, NoSoftware, can_fetch
+from demo.stage import HERE, PROGRAMS, Failed, Stage, ask, bold, chapter, free_port, wait_until_ready
 from redpak import paths
 
-HERE = Path(__file__).resolve().parent
-PROGRAMS = HERE.parent / ".venv" / "bin"
 PLATFORM = "pool/platform"
 MIDDLEWARE = f"{PLATFORM}/middleware"
 APPLICATION = f"{MIDDLEWARE}/application"
-READY_S = 30  # how long the service may take to answer
-STOP_S = 10  # how long it may take to end
-ROUNDS = 40  # how often start times are measured
+SECOND = f"{MIDDLEWARE}/cache"
+LIBRARY = "libhiredis0.14"  # what the parent must not lose
+ROUNDS = 20  # how often start times are measured
 
 GREEDY = """\
 headers:
@@ -44,124 +40,6 @@ exports:
   mount: /nodes/platform/usr
   path: {platform}/usr
 """
-
-
-class Failed(Exception):
-    """A step did not do what the demo promises."""
-
-
-def bold(text: str) -> str:
-    """Mark text where the terminal can."""
-    wanted = (
-        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
-    )
-    return f"\x1b[1m{text}\x1b[0m" if wanted else text
-
-
-def chapter(title: str, text: str = "") -> None:
-    """Begin a part of the story."""
-    print(f"\n{bold(f'── {title} ' + '─' * max(4, 100 - len(title)))}")
-    if text:
-        print(text)
-
-
-class Stage:
-    """The scratch directory in which every command of the demo is typed."""
-
-    def __init__(self, at: Path) -> None:
-        self.at = at
-        self.environ = {**os.environ, "PATH": f"{PROGRAMS}:/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
-        self.environ["XDG_CACHE_HOME"] = str(at / "cache")
-        self.service: subprocess.Popen[str] | None = None
-
-    def type(self, *words: str, code: int = 0, lines: int = 0, into: str = "") -> str:
-        """Show a command, run it, show (the first `lines` of) what it says. Raises Failed on another code."""
-        print(bold(f"$ {shlex.join(words)}{' > ' + into if into else ''}"), flush=True)
-        done = subprocess.run(
-            words, cwd=self.at, env=self.environ, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-        )  # fmt: skip
-        if into and done.returncode == 0:
-            (self.at / into).write_text(done.stdout)
-            return done.stdout
-        said = done.stdout.rstrip("\n").splitlines()
-        shown = (
-            said if not lines or len(said) <= lines else [*said[:lines], f"… {len(said) - lines} more lines"]
-        )
-        for line in shown:
-            print(f"  {line}")
-        if done.returncode:
-            print(f"  (exit code {done.returncode})")
-        if done.returncode != code:
-            rest = "\n".join(said[len(shown) - 1 :]) if shown != said else ""
-            raise Failed(f"that should have ended with code {code}. {rest}")
-        return done.stdout
-
-    def start(self, *words: str) -> None:
-        """Start the service in the background."""
-        print(bold("$ " + shlex.join(words) + " &"), flush=True)
-        self.service = subprocess.Popen(
-            words, cwd=self.at, env=self.environ, stdin=subprocess.DEVNULL, text=True
-        )
-
-    def stop(self) -> int:
-        """Ask the service to end, as a service manager does, and return its exit code."""
-        if self.service is None:
-            return 0
-        service, self.service = self.service, None
-        service.terminate()
-        try:
-            return service.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            service.kill()
-            service.wait()
-            raise Failed(f"the service did not end within {STOP_S} s of SIGTERM") from None
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback interface that nobody uses just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def ask(port: int, path: str) -> str:
-    """Send one HTTP request to the service, from outside."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-        return str(answer.read().decode())
-
-
-def wait_until_ready(stage: Stage, port: int) -> None:
-    """Wait for the first answer."""
-    end = time.monotonic() + READY_S
-    while True:
-        assert stage.service is not None
-        if stage.service.poll() is not None:
-            raise Failed(f"the service ended with code {stage.service.returncode}")
-        try:
-            if "PONG" in ask(port, "/PING"):
-                return
-        except (urllib.error.URLError, OSError):
-            pass
-        if time.monotonic() > end:
-            raise Failed(f"the service did not answer within {READY_S} s")
-        time.sleep(0.05)
-
-
-def fill(stage: Stage) -> None:
-    """Unpack the software into the nodes."""
-    apt = Apt(stage.at / "apt")
-    needed = apt.libraries_of(DATABASE, GATEWAY)
-    ours = [name for name in needed if not apt.on_the_core_os(name)]
-    for node, names in ((PLATFORM, ours), (MIDDLEWARE, [DATABASE, "redis-server"]), (APPLICATION, [GATEWAY])):
-        size = apt.unpack(names, stage.at / node)
-        print(f"  {Path(node).name:12} {size / 2**20:5.1f} MiB  {' '.join(names)}")
-    shared = [name for name in needed if name not in ours]
-    print(
-        f"  {'core OS':12}   0.0 MiB  {' '.join(shared) or '(nothing more)'}: there already, shared, not copied"
-    )
-    shutil.copy(HERE / "visits", stage.at / APPLICATION / "usr/bin/visits")
 
 
 def count(stage: Stage) -> None:
@@ -230,52 +108,148 @@ def measure(stage: Stage) -> None:
         print(f"  {name:32} {statistics.median(times):6.1f} ms   × {ratio:4.2f}")
 
 
-def story(stage: Stage) -> None:
+def make_repositories(stage: Stage, shop: Workshop) -> list[str]:
+    """Turn Debian packages into RPM packages; return the names of the libraries that the core OS lacks."""
+    apt = Apt(stage.at / "apt")
+    needed = apt.libraries_of(DATABASE, GATEWAY, OTHER)
+    libraries = [name for name in needed if not apt.on_the_core_os(name)]
+    names = [*libraries, DATABASE, SERVER, GATEWAY, OTHER]
+    packages = [shop.from_deb(deb, names) for deb in apt.fetch(names)]
+    packages.append(shop.visits("1", [SERVER, GATEWAY]))
+    shop.repository("real", packages)
+    # An update as it happens: the library's next release has another soname, and nobody was rebuilt for it.
+    event = next(path for path in packages if path.name.startswith(LIBRARY))
+    shop.repository("updates", [shop.next_release(LIBRARY), shop.visits("2", [SERVER, GATEWAY])])
+    size = sum(path.stat().st_size for path in packages)
+    print(
+        f"  {len(packages)} packages, {size / 2**20:.1f} MiB, signed one by one and as a list, such as {event.name}"
+    )
+    shared = [name for name in needed if name not in libraries]
+    print(f"  not packed, since the core OS has them: {' '.join(shared) or 'nothing'}")
+    return libraries
+
+
+def dnf(stage: Stage, node: str, *words: str, code: int = 0, lines: int = 0) -> str:
+    """Type a command of dnf for a node."""
+    return stage.type("redwrap-dnf", f"--redpath={node}", *words, code=code, lines=lines)
+
+
+def add_repository(stage: Stage, node: str, name: str) -> None:
+    """Let a node install from a repository of the workshop."""
+    source = ("add", node, f"workshop/{name}", "--id", name)
+    stage.type("redpak", "node", "repo", *source, "--gpgkey", "workshop/RPM-GPG-KEY-demo", "--repo-gpgcheck")
+
+
+def packages(stage: Stage, shop: Workshop) -> None:
+    """Install, run, install beside it, try to break it, prove it, go back, throw away."""
+    chapter(
+        "A signed repository", "Made here, now, of this host's distribution: real programs as RPM packages."
+    )
+    libraries = make_repositories(stage, shop)
+    for node in (PLATFORM, MIDDLEWARE, APPLICATION):
+        add_repository(stage, node, "real")
+
+    chapter("Install", "The platform brings libraries. What the core OS has is not installed again.")
+    dnf(stage, PLATFORM, "-y", "repoquery", "libh*")
+    dnf(stage, PLATFORM, "-y", "install", *libraries, lines=40)
+    chapter(
+        "… in the child",
+        "Its dependencies live in the parent and in the core OS: they are seen, and left alone.",
+    )
+    dnf(stage, MIDDLEWARE, "-y", "install", SERVER)
+    dnf(stage, APPLICATION, "-y", "install", "visits-1")
+    stage.type("redpak", "run", APPLICATION, "--", "rpm", "-qa")
+    stage.type(
+        "redpak",
+        "node",
+        "rpm",
+        "--all",
+        APPLICATION,
+        "--",
+        "-q",
+        "--whatprovides",
+        "libhiredis.so.0.14()(64bit)",
+    )
+    stage.type("redpak", "run", APPLICATION, "--", "sh", "-c", "ldd /nodes/*/usr/bin/webdis | sort -k3")
+
+
+def coherence(stage: Stage) -> None:
+    """A second leaf, an update that would break both, a proof, a way back, and the end of a node."""
+    chapter(
+        "A second leaf",
+        "Another application on the same middleware and platform. What it needs is there.",
+    )
+    stage.type("redwrap-dnf", f"--redpath={SECOND}", "manager", "--create", "--alias=cache")
+    add_repository(stage, SECOND, "real")
+    dnf(stage, SECOND, "-y", "install", OTHER)
+    stage.type("redpak", "run", SECOND, "--", "memcached", "--version")
+
+    chapter(
+        "Try to break it from the parent", "The children's children need what is removed or updated here."
+    )
+    dnf(stage, PLATFORM, "-y", "remove", LIBRARY, code=3)
+    add_repository(stage, PLATFORM, "updates")
+    dnf(stage, PLATFORM, "-y", "upgrade", code=3)
+    print("What would break can be asked before:")
+    stage.type("redpak", "prove", PLATFORM, "--if", f"{PLATFORM}: upgrade {LIBRARY}", code=1)
+
+    chapter(
+        "Prove",
+        "Requirements, conflicts, shadowed files, the loader's search order, signatures, digests, plans.",
+    )
+    stage.type("openssl", "genpkey", "-algorithm", "ed25519", "-out", "release.pem")
+    stage.type("openssl", "pkey", "-in", "release.pem", "-pubout", "-out", "release.pub")
+    stage.type("redpak", "prove", PLATFORM, "--certificate", "nodes.cert", "--sign", "release.pem")
+    print("On the device, by a second program that does not ask the solver:")
+    stage.type("redpak", "verify", "nodes.cert", PLATFORM, "--key", "release.pub")
+    stage.type("redpak", "why", LIBRARY, PLATFORM)
+
+    chapter(
+        "Update, and go back",
+        "Each change makes a new generation in one step; the old ones stay for a while.",
+    )
+    add_repository(stage, APPLICATION, "updates")
+    dnf(stage, APPLICATION, "-y", "upgrade", "visits")
+    stage.type("redpak", "run", APPLICATION, "--", "rpm", "-q", "visits")
+    dnf(stage, APPLICATION, "history", "list")
+    stage.type("redpak", "node", "rollback", APPLICATION, "1", "-y")
+    stage.type("redpak", "run", APPLICATION, "--", "rpm", "-q", "visits")
+
+    chapter("Delete a node", "A node is a directory.")
+    stage.type("rm", "-rf", SECOND)
+    stage.type("redpak", "node", "tree", PLATFORM)
+
+
+def story(stage: Stage, shop: Workshop) -> None:
     """Tell it."""
     chapter(
         "Three nodes",
         "A node is a directory. Each is made in the one it builds upon; the host is the core OS of all.",
     )
-    stage.type("redpak", "node", "create", PLATFORM, "--alias", "platform", "--no-system-node")
-    stage.type("redpak", "node", "create", MIDDLEWARE, "--alias", "middleware")
-    stage.type("redpak", "node", "create", APPLICATION, "--alias", "application")
-
-    chapter(
-        "Real software",
-        "Packages of this host's distribution, unpacked into the nodes. Nothing is installed.",
+    stage.type(
+        "redwrap-dnf", f"--redpath={PLATFORM}", "manager", "--create", "--alias=platform", "--no-system-node"
     )
-    fill(stage)
-    stage.type("redpak", "run", APPLICATION, "--", "sh", "-c", "ldd /nodes/*/usr/bin/webdis | sort -k3")
+    stage.type("redwrap-dnf", f"--redpath={MIDDLEWARE}", "manager", "--create", "--alias=middleware")
+    stage.type("redwrap-dnf", f"--redpath={APPLICATION}", "manager", "--create", "--alias=application")
 
-    chapter(
-        "Who builds on whom",
-        "The application sees its ancestors' files read-only, and shares the network with the host.",
-    )
-    stage.type("redpak", "node", "tree", PLATFORM)
-    stage.type("redpak", "node", "tree", "--svg", PLATFORM, into="tree.svg")
+    packages(stage, shop)
+
+    chapter("A service in the leaf")
+    serve(stage)
+
+    coherence(stage)
 
     chapter("What will happen", "A launch is data before it is done. This touches nothing.")
     stage.type("redpak", "plan", APPLICATION, "--", "visits", "8080", "6379", lines=40)
     count(stage)
-
-    chapter("A service in the leaf")
-    serve(stage)
+    stage.type("redpak", "node", "tree", "--svg", PLATFORM, into="tree.svg")
 
     chapter("What is refused", "An ancestor's files are read-only, at run time …")
     stage.type("redpak", "run", APPLICATION, "--", "touch", "/nodes/platform/usr/lib/mine", code=1)
     print("… and no configuration further down can change that:")
     (stage.at / "greedy.yaml").write_text(GREEDY.format(platform=stage.at / PLATFORM))
-    stage.type(
-        "redpak",
-        "node",
-        "create",
-        f"{PLATFORM}/greedy",
-        "--alias",
-        "greedy",
-        "--config",
-        "greedy.yaml",
-        code=2,
-    )
+    greedy = ("create", f"{PLATFORM}/greedy", "--alias", "greedy", "--config", "greedy.yaml")
+    stage.type("redpak", "node", *greedy, code=2)
 
     chapter(
         "Why is this file here?",
@@ -328,9 +302,11 @@ def main() -> int:
     scratch = Path(tempfile.mkdtemp(prefix="redpak-demo."))
     stage = Stage(scratch)
     before = cached()
+    shop = None
     try:
         print(f"in {scratch}")
-        story(stage)
+        shop = Workshop(scratch / "workshop")
+        story(stage, shop)
         chapter("Done", f"in {time.monotonic() - begin:.0f} s. {keep(scratch)}")
         return 0
     except (Failed, NoSoftware) as error:
@@ -344,6 +320,8 @@ def main() -> int:
             stage.stop()
         except Failed:
             pass
+        if shop:
+            shop.close()
         shutil.rmtree(scratch)
         for at in cached() - before:
             at.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Real software for the demo's nodes: fetched with this host's package manager, unpacked without installing.
+"""Real software for the demo's nodes: fetched with this host's package manager, never installed with it.
 
 Which libraries the programs need is asked of the package manager. One that the core OS already has is not
 fetched: sharing it is the point. Works as an ordinary user; nothing outside `scratch` is written.
@@ -12,7 +12,9 @@ import subprocess
 from pathlib import Path
 
 DATABASE = "redis-tools"  # holds the server as well: /usr/bin/redis-server is a link to it
+SERVER = "redis-server"  # that link
 GATEWAY = "webdis"  # speaks HTTP to browsers and Redis to the database
+OTHER = "memcached"  # another application, which shares libraries with the first
 CORE = ("libc6", "libgcc-s1", "libstdc++6")  # never from a node: every program must use the core OS's own
 
 
@@ -84,18 +86,9 @@ class Apt:
         out = said("dpkg-query", "--show", "--showformat", "${db:Status-Status}", package, ok=(0, 1))
         return out == "installed"
 
-    def unpack(self, names: list[str], node: Path) -> int:
-        """Fetch packages and unpack what belongs under /usr into a node; return the bytes that this takes."""
-        inbox = self.packages / node.name
-        inbox.mkdir()
-        said("apt-get", *self.options, "-o", "APT::Sandbox::User=", "-q", "download", *names, cwd=inbox)
-        whole = inbox / "whole"
-        for package in sorted(inbox.glob("*.deb")):
-            said("dpkg-deb", "--extract", str(package), str(whole))
-        for part in ("lib", "lib64"):  # before /usr was merged, some libraries were packed outside it
-            if (whole / part).is_dir() and not (whole / part).is_symlink():
-                shutil.copytree(whole / part, whole / "usr" / part, symlinks=True, dirs_exist_ok=True)
-        for part in ("share/doc", "share/man", "share/lintian", "lib/systemd"):
-            shutil.rmtree(whole / "usr" / part, ignore_errors=True)
-        shutil.copytree(whole / "usr", node / "usr", symlinks=True, dirs_exist_ok=True)
-        return sum(at.lstat().st_size for at in (node / "usr").rglob("*") if at.is_file())
+    def fetch(self, names: list[str]) -> list[Path]:
+        """Fetch packages and return their files."""
+        said(
+            "apt-get", *self.options, "-o", "APT::Sandbox::User=", "-q", "download", *names, cwd=self.packages
+        )
+        return sorted(self.packages.glob("*.deb"))

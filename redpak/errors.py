@@ -104,6 +104,7 @@ class doing:  # noqa: N801 - reads as a verb: with doing("read the node's config
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, OSError):
-            thing = f" '{error.filename}'" if error.filename else ""
+            told = not error.filename or f"'{error.filename}'" in self.act
+            thing = "" if told else f" '{error.filename}'"
             why = (error.strerror or str(error)).lower()
             raise RedpakError(f"cannot {self.act}:{thing} {why}", hint=self.hint) from error

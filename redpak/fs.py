@@ -24,6 +24,21 @@ def stamp(path: str) -> str:
     return f"{at.st_dev}.{at.st_ino}.{at.st_size}.{at.st_mtime_ns}.{at.st_ctime_ns}"
 
 
+def regular(path: str, flags: int) -> int:
+    """Open a regular file, and nothing else: as `opener` of open(), so that a FIFO makes nobody wait.
+
+    Raises OSError, EINVAL for what is no regular file.
+    """
+    import errno
+    import stat
+
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no regular file", path)
+    return fd
+
+
 def sync_directory(path: str) -> None:
     """Make the names in a directory survive a power loss (fsync(2))."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -47,7 +62,7 @@ def write_atomically(path: str, data: bytes, *, mode: int = 0o644, durable: bool
 
 def _replace(path: str, data: bytes, mode: int, *, durable: bool) -> None:
     folder, name = os.path.split(path)
-    aside = os.path.join(folder or ".", f".{name}.{os.getpid()}.new")
+    aside = os.path.join(folder or ".", f".{name}.{os.urandom(6).hex()}.new")
     fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -96,8 +111,11 @@ class locked:  # noqa: N801 - reads as a verb: with locked(path, "node create"):
             os.close(self.fd)
             raise Busy(f"'{self.path}' is held by {owner}", hint="Try again when it is done.") from None
         if not self.shared:
-            os.ftruncate(self.fd, 0)
-            os.pwrite(self.fd, f"{self.act} (pid {os.getpid()})\n".encode(), 0)
+            try:
+                os.ftruncate(self.fd, 0)
+                os.pwrite(self.fd, f"{self.act} (pid {os.getpid()})\n".encode(), 0)
+            except OSError:
+                pass  # the disk is full: who holds the lock is only for messages
         return self
 
     def __exit__(

@@ -6,12 +6,20 @@ import os
 
 STATUS = ".rednode.yaml"
 LOCK = ".redpak.lock"
+PACKAGES = ".redpak"  # a node's generations of packages, and what belongs to them
 NORMAL_CONFIGS = ("etc/redpak.yaml", "etc/redpack.yaml")  # the first one that exists
 ADMIN_CONFIGS = ("etc/redpak-admin.yaml", "etc/redpack-admin.yaml")
 REPOSITORIES = "etc/yum.repos.d"
 RPM_LOCK = ".rpm.lock"
 RPM_DATABASE = "var/rpm/lib"  # what $REDNODE_VARDIR has always said
+TRUSTED_KEYS = f"{PACKAGES}/keys"
+SEEN_METADATA = f"{PACKAGES}/repos"
 SYSTEM_CONFIG = "/etc/redpak"
+
+# What a system's top directory holds: what programs and people change, what packages bring, and what nobody keeps.
+STATE_TOPS = ("etc", "home", "root", "srv", "var")
+TREE_TOPS = ("bin", "boot", "lib", "lib32", "lib64", "libx32", "opt", "sbin", "usr")
+PASSING_TOPS = ("dev", "proc", "run", "sys", "tmp")
 
 
 def shipped(*parts: str) -> str:

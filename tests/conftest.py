@@ -16,11 +16,29 @@ from tests.features import missing
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRICT = os.environ.get("REDPAK_TEST_STRICT") == "1"
 MAY_SKIP = frozenset(os.environ.get("REDPAK_TEST_MAY_SKIP", "").split())
+ONLY_NEEDS = os.environ.get("REDPAK_TEST_ONLY_NEEDS", "")  # run only what needs this feature
+# Who runs the tests is a choice, not a lack: another user's run has these.
+CHOICES = frozenset({"root", "user", "subids"}) - {ONLY_NEEDS}
 
 settings.register_profile(
     "redpak", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("redpak")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what does not need the one feature that this run is for."""
+    if not ONLY_NEEDS:
+        return
+    wanted = [item for item in items if any(ONLY_NEEDS in mark.args for mark in item.iter_markers("needs"))]
+    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    items[:] = wanted
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Do not call it a failure that nothing needs the one feature that this run is for."""
+    if ONLY_NEEDS and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -30,8 +48,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             why = missing(feature)
             if why is None:
                 continue
-            # Who runs the tests is a choice, not a lack: the other user's run has these.
-            if STRICT and feature not in {"root", "user"} | MAY_SKIP:
+            if STRICT and feature not in CHOICES | MAY_SKIP:
                 pytest.fail(f"this host lacks '{feature}': {why}", pytrace=False)
             pytest.skip(f"needs '{feature}': {why}")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -70,6 +72,43 @@ def foreign_bwrap() -> str | None:
     return works(next(iter(programs.values())), "--ro-bind", "/", "/", "--unshare-all", "true")
 
 
+def rpm() -> str | None:
+    """Return None if packages can be made and installed: rpm with elfdeps, GnuPG, and the Python libraries."""
+    for module in ("createrepo_c", "pysequoia", "solv", "zstandard"):
+        if importlib.util.find_spec(module) is None:
+            return f"there is no Python module '{module}'"
+    if not os.access("/usr/lib/rpm/elfdeps", os.X_OK):
+        return "there is no /usr/lib/rpm/elfdeps"
+    return works("rpm", "--version") or works("gpg", "--version")
+
+
+def subids() -> str | None:
+    """Return None if this ordinary user has ranges of subordinate ids and may use them."""
+    if os.geteuid() == 0:
+        return "the tests run as root"
+    name = pwd.getpwuid(os.geteuid()).pw_name
+    for file in ("/etc/subuid", "/etc/subgid"):
+        try:
+            lines = Path(file).read_text().splitlines()
+        except FileNotFoundError:
+            lines = []
+        if not any(line.partition(":")[0] in (name, str(os.geteuid())) for line in lines):
+            return f"user '{name}' has no range in {file}"
+    return works("unshare", "--user", "--map-root-user", "--map-auto", "true")
+
+
+def loop() -> str | None:
+    """Return None if a file can be mounted as an ext4 file system."""
+    if os.geteuid() != 0:
+        return "the tests run as an ordinary user"
+    with tempfile.TemporaryDirectory() as scratch:
+        image = f"{scratch}/image"
+        Path(image).touch()
+        os.truncate(image, 8 << 20)
+        script = f"mkfs.ext4 -q {image} && mkdir {scratch}/at && mount -o loop {image} {scratch}/at"
+        return works("unshare", "--mount", "sh", "-c", f"PATH=$PATH:/sbin:/usr/sbin; {script}")
+
+
 @functools.cache
 def missing(feature: str) -> str | None:
     """Return why this host lacks a feature, None if it has it. 'program:NAME' is a feature as well."""
@@ -99,6 +138,16 @@ def missing(feature: str) -> str | None:
                 "sh", "-c", "mount -t tmpfs t /mnt && mkdir /mnt/u /mnt/w /mnt/m && "
                 "mount -t overlay -o lowerdir=/usr,upperdir=/mnt/u,workdir=/mnt/w o /mnt/m",
             )  # fmt: skip
+        case "rpm":
+            return rpm()
+        case "dnf":
+            return works("dnf", "--version")
+        case "subids":
+            return subids()
+        case "loop":
+            return loop()
+        case "strace":
+            return works("strace", "-qq", "-o", "/dev/null", "true")
         case "cc":
             return compiles()
         case "landlock6":

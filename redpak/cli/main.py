@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import NoReturn
 
+# What the extra 'packages' brings: a launch needs none of it.
+EXTRA = frozenset(
+    {"createrepo_c", "cryptography", "cyclonedx", "pysequoia", "rpm_rs", "solv", "spdx_tools", "zstandard"}
+)
+
 ABOUT = "redpak: white-box containers composed from what is already there"
 
 
@@ -54,6 +59,11 @@ def guard(act: Callable[[], int], *, broke: int = 1) -> int:
         _report(error)
         return broke if error.code == 1 else error.code
     except Exception as error:  # noqa: BLE001 - the last door: whatever it is, one line and a code
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in EXTRA:
+            log.error(f"what installs packages is not here: there is no Python module '{error.name}'")
+            _hint("Install redpak with its extra: pip install 'redpak[packages]'.")
+            _traceback()
+            return broke
         log.error(_unexpected(error))
         if not _traceback():
             _hint("Set REDPAK_DEBUG=1 for the traceback, and report it.")
@@ -150,21 +160,35 @@ def run_command(name: str, words: Sequence[str], *, loud: int = 0) -> int:
     if not verbs:
         return run_verb(options.verb_of(name, module), words, loud=loud)
     if words and not words[0].startswith("-"):
-        full = f"{name} {words[0]}"
-        for verb in verbs:
-            if verb.name == full:
-                return run_verb(verb, words[1:], loud=loud)
-        near = options.nearest(words[0], [verb.name.partition(" ")[2] for verb in verbs])
-        raise Usage(f"unknown command '{full}'", hint=near or f"Run 'redpak {name} --help'.")
+        for size in (2, 1):  # a verb may be two words: redpak node repo add
+            full = " ".join((name, *words[:size]))
+            verb = next((verb for verb in verbs if verb.name == full), None)
+            if verb is not None:
+                return run_verb(verb, words[size:], loud=loud)
+        if any(verb.name.startswith(f"{full} ") for verb in verbs):
+            return _run_noun(full, module, words[1:])
+    return _run_noun(name, module, words)
+
+
+def _run_noun(name: str, module: ModuleType, words: Sequence[str]) -> int:
+    """Answer a noun that is followed by no verb of it: print its verbs, or raise Usage."""
     helped = bool(words) and words[0] in ("-h", "--help")
-    if words and not helped:
+    if words and not helped and words[0].startswith("-"):
         raise Usage(f"'redpak {name}' needs a verb before '{words[0]}'", hint=f"Run 'redpak {name} --help'.")
+    if words and not helped:
+        verbs = [
+            verb.name.removeprefix(f"{name} ") for verb in module.VERBS if verb.name.startswith(f"{name} ")
+        ]
+        near = options.nearest(words[0], verbs)
+        raise Usage(f"unknown command '{name} {words[0]}'", hint=near or f"Run 'redpak {name} --help'.")
     (sys.stdout if helped else sys.stderr).write(noun_help(name, module))
     return 0 if helped else Usage.code
 
 
 def run_verb(verb: options.Verb, words: Sequence[str], *, loud: int = 0) -> int:
     """Parse the words of a verb and run it, or print its help."""
+    if verb.raw:
+        return verb.raw(words, loud)
     args = options.parse(verb, words)
     if args.flag("help"):
         sys.stdout.write(options.help_text(verb))
@@ -184,9 +208,10 @@ def load(command: table.Command) -> ModuleType:
 
 def noun_help(name: str, module: ModuleType) -> str:
     """Return the help of a noun: its verbs."""
-    verbs: tuple[options.Verb, ...] = module.VERBS
-    rows = [(verb.name.partition(" ")[2], verb.summary.split("\n")[0]) for verb in verbs]
-    lines = [f"Usage: redpak {name} VERB …", "", *options.folded(module.SUMMARY, 0), "", "Verbs:"]
+    verbs: list[options.Verb] = [verb for verb in module.VERBS if verb.name.startswith(f"{name} ")]
+    rows = [(verb.name.removeprefix(f"{name} "), verb.summary.split("\n")[0]) for verb in verbs]
+    about = getattr(module, "NOUNS", {}).get(name, module.SUMMARY)
+    lines = [f"Usage: redpak {name} VERB …", "", *options.folded(about, 0), "", "Verbs:"]
     lines += [*options.columns(rows), "", f"'redpak {name} VERB --help' tells more."]
     return "\n".join(lines) + "\n"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from redpak import log
-from redpak.cli import output
+from redpak.cli import node_audit, node_lock, node_manifest, node_repo, node_rpm, node_sbom, output
+from redpak.cli.dnf.verbs import verbs as package_verbs
 from redpak.cli.options import Argument, Arguments, Option, Verb
 from redpak.errors import Usage
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from redpak.node.tree import Branch
 
 SUMMARY = "Create, list, show, move and delete nodes."
+
+NOUNS = {"node repo": node_repo.SUMMARY}
 
 PATH = Argument(name="PATH", help="the node's directory")
 HERE = Argument(name="PATH", help="the node's directory; the current one when left out", kind="optional")
@@ -240,4 +243,11 @@ VERBS = (
         examples=(("redpak node delete /srv/nodes/platform/app", "gone"),),
         main=delete,
     ),
+    *package_verbs(),
+    *node_repo.VERBS,
+    *node_rpm.VERBS,
+    node_manifest.VERB,
+    node_audit.VERB,
+    node_lock.VERB,
+    node_sbom.VERB,
 )  # fmt: skip

@@ -66,6 +66,8 @@ class Verb(Record):
     launches: bool = False  # the exit code is that of the program in the sandbox
     program: str = "redpak"
     main: Callable[[Arguments], int]
+    # Takes the words as they are, for a verb that has a grammar of its own; `main` is then not called.
+    raw: Callable[[Sequence[str], int], int] | None = None
 
     @property
     def called(self) -> str:

@@ -75,6 +75,8 @@ def main(args: Arguments) -> int:
         bwrap=request.bwrap,
         explain=(*myself(), "run", "--why-failed", *request.words(), "--", request.path),
         lowered=(lambda made, spec: keep(request, refreeze, made, spec)) if may_freeze else None,
+        again=(*myself(), "run", "--no-frozen", *request.words(), "--", request.path) if may_freeze else (),
+        replan=lambda: plan_for(args, command),
     )
 
 

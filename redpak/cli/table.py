@@ -44,8 +44,28 @@ COMMANDS = (
         help="compare two nodes' launches, item by item",
     ),
     Command(
+        name="prove", module="redpak.cli.prove", group="Understand",
+        help="prove that a tree of nodes is coherent, or tell what a change would break",
+    ),
+    Command(
+        name="verify", module="redpak.cli.verify", group="Understand",
+        help="check a tree against a certificate, without the solver",
+    ),
+    Command(
+        name="why", module="redpak.cli.why", group="Understand",
+        help="tell why a package is installed and who would miss it",
+    ),
+    Command(
+        name="who-provides", module="redpak.cli.who_provides", group="Understand",
+        help="tell which package of which node or repository has a capability or a file",
+    ),
+    Command(
         name="node", module="redpak.cli.node", group="Nodes",
         help="create, list, show, move and delete nodes",
+    ),
+    Command(
+        name="solve", module="redpak.cli.solve", group="Nodes", broke=2,
+        help="replay a test case of the solver",
     ),
     Command(
         name="doctor", module="redpak.cli.doctor", group="About",

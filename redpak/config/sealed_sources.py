@@ -79,8 +79,8 @@ def clean(source: Text) -> Text:
 
 
 def binding_files(node: Node) -> tuple[str, ...]:
-    """Return the files of a node that say what binds its descendants."""
-    names = (*paths.NORMAL_CONFIGS, *paths.ADMIN_CONFIGS, paths.STATUS)
+    """Return the files of a node that say what binds its descendants, and where its packages are."""
+    names = (*paths.NORMAL_CONFIGS, *paths.ADMIN_CONFIGS, paths.STATUS, paths.PACKAGES)
     return tuple(f"{node.real.rstrip('/')}/{name}" for name in names)
 
 

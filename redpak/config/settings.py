@@ -113,7 +113,7 @@ CONFIG = (
     Setting(
         section="config", name="rpmdir", kind="place", expanded=True, commands=True, merge="plain",
         example="$NODE_PATH/var/lib/rpm",
-        help="Directory of the node's package database. Kept for existing files; no effect.",
+        help="Directory of the package database of a node that red-pak has filled, up to its first transaction here.",
     ),
     Setting(
         section="config", name="cachedir", kind="place", expanded=True, commands=True, merge="plain",
@@ -249,6 +249,12 @@ CONFIG = (
         help="Rules of merging, in the core OS's main.yaml or in the oldest node: `sealed` (ancestors bind their "
         "descendants) or `upstream-2.5` (red-pak 2.5's rules, for existing trees). `REDPAK_PROFILE` in the caller's "
         "environment goes first.",
+    ),
+    Setting(
+        section="config", name="core-os", kind="text", expanded=True, merge="plain", upstream=False,
+        example="$NODE_PATH/core-os.json",
+        help="The system beneath the nodes, whose packages theirs may rely on: `host` (also when nobody says it), "
+        "`none`, the root directory of another system, or a manifest of one (`redpak node manifest`).",
     ),
 )  # fmt: skip
 

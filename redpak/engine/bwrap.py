@@ -101,6 +101,7 @@ def finished(work: Lowering) -> LaunchSpec:
         joins=tuple(work.joined),
         newtime=plan.namespace("time").mode == "new",
         smack=str(plan.choice("smack")),
+        leases=tuple(work.leases),
         create=tuple(work.create),
         notes=tuple(work.notes),
     )

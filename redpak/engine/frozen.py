@@ -304,6 +304,7 @@ def script(plan: Plan, spec: LaunchSpec, *, helper: str, origins: Origins) -> st
     call.append(" ".join(f"-x {quote(word)}" for word in explain))
     call += [f"-k {fd}" for fd in spec.keep]
     call += [f"-l {rlimit_number(limit.name)}:{limit.soft}:{limit.hard}" for limit in spec.rlimits]
+    call += [f"-g {quote(path)}" for path in spec.leases]
     call += descriptors
     call.append(f"-- {quote(spec.bwrap)} {len(words)}")
     for word in words:

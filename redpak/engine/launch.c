@@ -9,7 +9,7 @@
  *   -r PATH        the same, for reading.  -d DATA  the same, a memory file that holds DATA
  *   -c DATA        append to it (a word holds 128 KiB at most).  -m NAME  append a variable's value: no other user sees it
  *   -a WORD        one more BWRAP_ARG, behind all others.  -v NAME  one more, the value of a variable ('' if unset)
- *   -l N:SOFT:HARD a resource limit, by the kernel's number; -1 is unlimited
+ *   -l N:SOFT:HARD a resource limit, by the kernel's number; -1 is unlimited.  -g PATH  hold a shared flock(2) on a directory
  *   -s             Landlock-scope abstract sockets and signals, where the kernel can (ABI 6)
  *   -n             bwrap's reaper stands between: the program is the first child of bwrap's child
  *   -t             the program has a session of its own, so signals from the terminal must be handed on
@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -67,8 +68,7 @@ static _Noreturn void become(struct words front) {
 	if (!front.count) errno = ESTALE, die("use", "this launcher");
 	memcpy(front.at + front.count, program.at, (size_t)program.count * sizeof *program.at);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	execv(front.at[0], front.at);
-	die("start", front.at[0]);
+	execv(front.at[0], front.at), die("start", front.at[0]);
 }
 
 static void shed(struct words keep) {   /* everything of the caller but its terminal, working directory and ids */
@@ -105,8 +105,7 @@ static _Noreturn void child(char **words, pid_t parent) {               /* becom
 		if (sscanf(given['l'].at[i], "%d:%lld:%lld", &number, both, both + 1) != 3
 			|| syscall(SYS_prlimit64, 0, number, both, NULL)) die("set resource limit", given['l'].at[i]);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	execve(words[0], words, (char *[]){ NULL });
-	die("start", words[0]);
+	execve(words[0], words, (char *[]){ NULL }), die("start", words[0]);
 }
 
 static pid_t first_child(pid_t of) {
@@ -122,8 +121,7 @@ static int hand_on(unsigned long signals) {                             /* 0 whi
 	int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1, there = fd >= 0 && first_child(above) == pid;
 	for (int n = 1; there && n < 32; n++)
 		if (signals & BIT(n)) syscall(SYS_pidfd_send_signal, fd, n, NULL, 0);
-	if (fd >= 0) close(fd);
-	return there;
+	return (fd < 0 || close(fd) == 0) && there;
 }
 
 static int supervise(void) {                                            /* until bwrap ends; returns its wait status */
@@ -149,9 +147,9 @@ int main(int argc, char **argv) {
 	int i, fd, ends[2], stale, status, self = getpid();
 	for (i = 1; i < argc && strcmp(argv[i], "--"); i++) {
 		char letter = argv[i][0] == '-' && argv[i][1] ? argv[i][1] : '?';
-		struct words *to = &given[strchr("rdcm", letter) ? 'o' : letter == 'v' ? 'a' : letter];
+		struct words *to = &given[strchr("rdcmg", letter) ? 'o' : letter == 'v' ? 'a' : letter];
 		int values = letter == 'f' ? 2 : !strchr("qsnt", letter);
-		if (!strchr("fiqexkordcmavlsnt", letter) || i + values >= argc) errno = EINVAL, die("understand", argv[i]);
+		if (!strchr("fiqexkordcmgavlsnt", letter) || i + values >= argc) errno = EINVAL, die("understand", argv[i]);
 		if (!to->at && !(to->at = calloc((size_t)argc + 2, sizeof *to->at))) die("remember", argv[i]);
 		if (to == &given['o']) to->at[to->count++] = argv[i];
 		for (to->count += !values; values--;) to->at[to->count++] = argv[++i];
@@ -173,10 +171,12 @@ int main(int argc, char **argv) {
 		char option = given['o'].at[i][1], *data = given['o'].at[i + 1];
 		if (option == 'd') place(memfd_create("data", 0), "make", "memory file");
 		if (strchr("dcm", option) && filled(next_fd - 1, data, strlen(data)) < 0) die("fill", "memory file");
-		if (!strchr("or", option)) continue;
+		if (!strchr("org", option)) continue;
 		const unsigned long long how[] = { option == 'o' ? O_PATH : O_RDONLY, 0, 6 };    /* NO_SYMLINKS, NO_MAGICLINKS */
-		if ((fd = (int)syscall(SYS_openat2, AT_FDCWD, data, how, sizeof how)) < 0 && given['e'].count) become(given['e']);
-		place(fd, "open", data);
+		fd = (int)syscall(SYS_openat2, AT_FDCWD, data, how, sizeof how);
+		if (option == 'g' && !flock(fd, LOCK_SH | LOCK_NB) && fcntl(fd, F_DUPFD_CLOEXEC, 10 + given['o'].count) > 0) close(fd);
+		else if ((fd < 0 || option == 'g') && given['e'].count) become(given['e']);
+		else place(option == 'g' ? -1 : fd, "open", data);
 	}
 	/* In a file, as --args reads them: so the command line of the sandbox's first process names no path of the host. */
 	fd = filled(memfd_create("args", 0), "--new-session", nohup ? sizeof "--new-session" : 0);

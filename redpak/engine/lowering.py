@@ -50,6 +50,7 @@ class Lowering:
         self.descriptors: list[Opened | Blob] = []
         self.keep: list[int] = []
         self.create: list[str] = []
+        self.leases: list[str] = []
         self.joined: list[Join] = []
         self.reasons: list[Reason] = []
         self.notes: list[str] = []

@@ -114,6 +114,9 @@ def source(work: Lowering, op: Bind, shown: dict[str, str], where: destinations.
         work.refuse(f"the {what} '{path}' cannot be mounted on '{where.host}'", hint, op.because)
         return None
     shown[op.dst] = found.path
+    leased = sources.generation(found.path)
+    if leased and leased not in work.leases:
+        work.leases.append(leased)
     return work.descriptor(Opened(path=found.path, because=op.because))
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CHUNK = 120_000  # bytes of one variable; execve(2) takes 128 KiB, with its name
 MINE = "rp_"  # how the variables begin that hand values to the helper, and those of frozen launchers
+REPLANS = 20  # as many transactions may be faster than we
 EBADF = 9  # errno(3)
 
 
@@ -35,6 +36,11 @@ class Options(Record):
         str, ...
     ] = ()  # argv of what explains a failed start (gets bwrap's code and the program's words)
     lowered: Callable[[Plan, LaunchSpec], None] | None = None  # told of a launch before anything is evaluated
+    again: tuple[str, ...] = ()  # argv of what starts over where a generation goes at the last moment
+
+
+class Moved(LaunchFailed):
+    """A generation of packages that the plan shows was removed meanwhile: there is a newer one (exit code 125)."""
 
 
 def run(
@@ -46,14 +52,51 @@ def run(
     bwrap: str = "",
     explain: Sequence[str] = (),
     lowered: Callable[[Plan, LaunchSpec], None] | None = None,
+    again: Sequence[str] = (),
+    replan: Callable[[], Plan] | None = None,
 ) -> int:
     """Start the plan's command in its sandbox and return its exit code (128+n when signal n ended it).
 
-    Does not return at all where the helper takes this process's place. Raises Refused with every reason before
-    anything was started or made; NoProgram, CannotRun and LaunchFailed for the codes 127, 126 and 125.
+    Does not return at all where the helper takes this process's place. `replan` makes the plan anew where packages
+    are changed so fast that the one at hand is out of date. Raises Refused with every reason before anything was
+    started or made; NoProgram, CannotRun and LaunchFailed for the codes 127, 126 and 125.
     """
-    options = Options(force=force, strict=strict, bwrap=bwrap, explain=tuple(explain), lowered=lowered)
-    return table.choose(plan, engine)(plan, options)
+    options = Options(
+        force=force, strict=strict, bwrap=bwrap, explain=tuple(explain), lowered=lowered, again=tuple(again)
+    )
+    held: list[int] = []
+    try:
+        for _ in range(REPLANS):
+            try:
+                hold(plan, held)
+                break
+            except Moved:
+                if replan is None:
+                    raise
+                plan = replan()
+        return table.choose(plan, engine)(plan, options)
+    finally:
+        for fd in held:
+            os.close(fd)
+
+
+def hold(plan: Plan, held: list[int]) -> None:
+    """Hold a shared lock on every generation of packages that a plan shows; the open directories go to `held`.
+
+    Raises Moved where one of them is gone or going.
+    """
+    places = {
+        sources.generation(op.src.literal) for op in plan.mounts if isinstance(op, Bind) and op.src.literal
+    }
+    for place in sorted(filter(None, places)):
+        from redpak.engine.supervise import lease
+
+        try:
+            held.append(lease(place))
+        except LaunchFailed as error:
+            raise Moved(error.message, hint=error.hint) from error
+        if not os.path.isdir(place):
+            raise Moved(f"'{place}' was removed", hint="Start again.")
 
 
 def helper() -> str:
@@ -111,6 +154,8 @@ def start(plan: Plan, options: Options) -> int:
     if program and stored and reachable(spec, program):
         place(spec.keep, joined)
         argv, environ = for_helper(spec, program, options.explain, tuple(joined))
+        if spec.leases and options.again:
+            argv[1:1] = [word for one in options.again for word in ("-e", one)]
         flush()
         try:
             os.execve(program, argv, {**(clean_environment() if options.explain else {}), **environ})
@@ -314,6 +359,8 @@ def for_helper(
         return name
 
     argv = [program]
+    for path in spec.leases:
+        argv += ["-g", path]
     for fd in sorted({*spec.keep, *joined}):
         argv += ["-k", str(fd)]
     for word in explain:

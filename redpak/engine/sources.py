@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 
+from redpak.paths import PACKAGES
 from redpak.record import Record
 
 TYPE_CHECKING = False
@@ -33,6 +34,16 @@ def beneath(path: str, trees: Iterable[str]) -> str:
         if path == tree or path.startswith(tree if tree.endswith("/") else tree + "/"):
             return tree
     return ""
+
+
+def generation(path: str) -> str:
+    """Return the generation of packages that a path lies in: '…/.redpak/generations/8'; '' for none.
+
+    Whoever removes one takes an exclusive flock(2) on its directory first; a launch holds a shared one.
+    """
+    before, found, after = path.partition(f"/{PACKAGES}/generations/")
+    number = after.partition("/")[0]
+    return f"{before}{found}{number}" if number.isascii() and number.isdigit() else ""
 
 
 def trusted_owner(at: os.stat_result, uid: int) -> bool:

@@ -109,6 +109,7 @@ class LaunchSpec(Record):
     joins: tuple[Join, ...] = ()
     newtime: bool = False  # a time namespace of its own
     smack: str = ""  # the SMACK label to run with
+    leases: tuple[str, ...] = ()  # -g: directories to hold a shared lock on, so that what lies in them stays
     create: tuple[str, ...] = ()  # directories to make first (0775 & ~umask), parents before children
     notes: tuple[str, ...] = ()  # what could not be done as asked, for the user
 

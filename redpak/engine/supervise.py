@@ -92,6 +92,17 @@ def _open(one: Opened) -> int:
     return files.open_plain(one.path, os.O_PATH if one.how == "path" else os.O_RDONLY)
 
 
+def lease(path: str) -> int:
+    """Hold a shared lock on a directory, before anything in it is opened. Raises LaunchFailed."""
+    try:
+        fd = files.open_plain(path, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        why = "it is being removed" if isinstance(error, BlockingIOError) else (error.strerror or "").lower()
+        raise LaunchFailed(f"cannot hold '{path}': {why}", hint="Start again.") from error
+    return fd
+
+
 def _child(spec: LaunchSpec, placed: dict[int, int], argv: list[str], parent: int) -> None:
     """Become bwrap. Between fork and exec: nothing but system calls; returns only by an exception."""
     if os.getppid() != parent:
@@ -259,6 +270,7 @@ def supervise(spec: LaunchSpec, joined: dict[int, int]) -> Ended:
     # The program starts with no signal ignored: instead, what was started by nohup(1) gets a session of its own.
     nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     session = spec.newsession or nohup
+    leases = [lease(path) for path in spec.leases]
     try:
         placed = _prepare(spec, joined, nohup=nohup)
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -291,6 +303,8 @@ def supervise(spec: LaunchSpec, joined: dict[int, int]) -> Ended:
         code = _exit_code(reader)
     finally:
         os.close(reader)
+        for fd in leases:
+            os.close(fd)
         terminal.restore()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     bwrap = os.waitstatus_to_exitcode(ended)

@@ -46,16 +46,25 @@ def unshare(flags: int) -> None:
     check(LIBC.unshare(ctypes.c_int(flags)))
 
 
-def unshare_as_myself(flags: int) -> None:
-    """Unshare `flags` inside a new user namespace in which our user and group are what they were before.
+def unshare_as(uid: int, gid: int, flags: int) -> None:
+    """Unshare `flags` inside a new user namespace in which our user and group are called `uid` and `gid`.
 
     Raises OSError: EPERM where user namespaces are forbidden, or as unshare. Source: user_namespaces(7).
     """
-    uid, gid = os.geteuid(), os.getegid()
+    user, group = os.geteuid(), os.getegid()
     unshare(flags | CLONE_NEWUSER)
-    for name, line in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+    for name, line in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{uid} {user} 1"),
+        ("gid_map", f"{gid} {group} 1"),
+    ):
         fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.write(fd, line.encode())
         finally:
             os.close(fd)
+
+
+def unshare_as_myself(flags: int) -> None:
+    """Unshare `flags` inside a new user namespace in which our user and group are what they were before."""
+    unshare_as(os.geteuid(), os.getegid(), flags)

@@ -7,11 +7,13 @@ import ctypes
 from redpak.kernel.libc import LIBC, check, syscall
 
 PR_SET_PDEATHSIG = 1
+PR_SET_SECCOMP = 22
 PR_SET_NO_NEW_PRIVS = 38
 PR_GET_NO_NEW_PRIVS = 39
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 KEYCTL_JOIN_SESSION_KEYRING = 1
+SECCOMP_MODE_FILTER = 2
 
 
 def _prctl(option: int, *arguments: int) -> int:
@@ -39,6 +41,32 @@ def no_new_privileges() -> None:
 def has_no_new_privileges() -> bool:
     """Tell whether no_new_privileges is in force. Source: PR_GET_NO_NEW_PRIVS(2const); Linux 3.5."""
     return _prctl(PR_GET_NO_NEW_PRIVS) == 1
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog of linux/filter.h."""
+
+    _fields_ = (("count", ctypes.c_ushort), ("code", ctypes.c_char_p))
+
+
+def filter_calls(program: bytes) -> None:
+    """Have the kernel judge every later system call of this process and its children by an assembled filter (bpf.py).
+
+    Cannot be undone. Raises OSError: EACCES without no_new_privileges or CAP_SYS_ADMIN, EINVAL for a bad program.
+    Source: PR_SET_SECCOMP(2const), SECCOMP_MODE_FILTER; Linux 3.5.
+    """
+    what = _Program(len(program) // 8, program)
+    check(
+        int(
+            LIBC.prctl(
+                ctypes.c_int(PR_SET_SECCOMP),
+                ctypes.c_ulong(SECCOMP_MODE_FILTER),
+                ctypes.byref(what),
+                ctypes.c_ulong(0),
+                ctypes.c_ulong(0),
+            )
+        )
+    )
 
 
 def clear_ambient() -> None:

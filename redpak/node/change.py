@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from redpak.config.model import Family, Node
-from redpak.errors import Fault, NotFound, Refused, doing
-from redpak.node import guard, status, tree
+from redpak.errors import Fault, NotFound, RedpakError, Refused, doing
+from redpak.node import generations, guard, status, tree
 from redpak.node.create import canonical, merges
 
 TYPE_CHECKING = False
@@ -61,18 +62,19 @@ def move(path: str, to: str) -> list[str]:
 def moved(source: str, target: str) -> list[str]:
     """Move a node while the locks are held."""
     from redpak.fs import sync_directory
+    from redpak.node.writing import unchanging
 
     if os.path.lexists(target):
         raise Refused(f"'{target}' exists already", hint="Choose another path, or delete it first.")
     subtree = tree.branch(source)
     agree_at(subtree, source, target)
     try:
-        with doing("move the node"):
+        with unchanging(locked_by_packages(subtree), alone=True), doing("move the node"):
             os.rename(source, target)
             sync_directory(os.path.dirname(target))
             sync_directory(os.path.dirname(source))
-    except Exception as error:
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno == 18:  # EXDEV
+    except RedpakError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EXDEV:
             hint = "Make a new node there and copy the content."
             raise Refused(f"'{target}' is on another file system", hint=hint) from None
         raise
@@ -123,10 +125,13 @@ def delete(path: str, *, recursive: bool = False) -> list[str]:
     Raises NotFound when there is no node, Refused when there are nodes beneath it and not `recursive`, or
     when something is mounted in it, Busy.
     """
+    from redpak.node.writing import unchanging
+
     node = node_at(path)
     folder, name = os.path.split(node)
     with guard.holding(folder, f"delete node '{path}'") as fd:
-        going = flat(tree.branch(node))
+        subtree = tree.branch(node)
+        going = flat(subtree)
         if len(going) > 1 and not recursive:
             noun = "node" if len(going) == 2 else "nodes"
             raise Refused(
@@ -137,11 +142,21 @@ def delete(path: str, *, recursive: bool = False) -> list[str]:
         busy = mounts_in(node)
         if busy:
             raise Refused(f"something is mounted at '{busy[0]}'", hint=f"Type: umount {tree.typed(busy[0])}")
-        with doing("delete the node", hint=f"Make sure that you may write in '{folder}'."):
+        with (
+            unchanging(locked_by_packages(subtree), alone=True),
+            doing("delete the node", hint=f"Make sure that you may write in '{folder}'."),
+        ):
             aside = guard.aside_name()
             os.rename(name, aside, src_dir_fd=fd, dst_dir_fd=fd)
             os.fsync(fd)
-            guard.remove(fd, aside)
+            try:
+                guard.remove(fd, aside)
+            except PermissionError:
+                if os.geteuid() == 0:
+                    raise
+                from redpak.packages.inside import inside
+
+                inside(lambda _: guard.remove(fd, aside))  # files of our sub-ids, which packages have made
     return [branch.path for branch in going]
 
 
@@ -161,6 +176,13 @@ def flat(branch: Branch) -> list[Branch]:
     for child in branch.children:
         found.extend(flat(child))
     return found
+
+
+def locked_by_packages(branch: Branch) -> list[str]:
+    """Return the topmost nodes with a package lock: whoever changes packages beneath them holds it as well."""
+    if os.path.lexists(f"{branch.path}/{generations.LOCK}"):
+        return [branch.path]
+    return [node for child in branch.children for node in locked_by_packages(child)]
 
 
 def mounts_in(folder: str) -> list[str]:

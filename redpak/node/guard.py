@@ -78,8 +78,8 @@ def sweep(fd: int) -> None:
             try:
                 if os.stat(name, dir_fd=fd, follow_symlinks=False).st_uid == os.geteuid():
                     remove(fd, name)
-            except FileNotFoundError:
-                continue
+            except (FileNotFoundError, PermissionError):
+                continue  # gone meanwhile, or files of sub-ids: in nobody's way
 
 
 def remove(fd: int, name: str) -> None:
@@ -182,6 +182,8 @@ def open_beneath(fd: int, folder: str, *, make: list[str] | None = None) -> int:
         for part in folder.split("/"):
             if not part:
                 continue
+            if part == "..":
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), folder)
             done = f"{done}/{part}" if done else part
             if make is not None:
                 try:

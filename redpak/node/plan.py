@@ -103,19 +103,23 @@ def plan_of(
     that would only warn are faults too.
     """
     from redpak.config.merge import merge
-    from redpak.node import tree
+    from redpak.node import mapping, tree
     from redpak.node.family import context, family_of
 
     # stamped before they are read: a file that changes meanwhile makes the plan stale, never fresh
     with doing("look at the configuration files"):
         stamps = {name: stamp(name) for name in tree.inputs(path, admin=admin)}
     family, chosen = family_of(path, admin=admin, may_write=may_write, environ=environ, profile=profile)
+    packages = mapping.look(family, may_write=may_write)
     known = context(environ)
     merged = merge(family, chosen, known, overrides=overrides)
     if strict and chosen == SEALED and merged.warnings:
         raise BadConfig(merged.warnings, hint="These only warn without --strict.")
     files = tuple(file_input(name, mark, digest=digests) for name, mark in sorted(stamps.items()))
-    made = plan(merged, known, files=files, command=command, overrides=overrides or {})
+    files += mapping.inputs(family, packages)
+    made = mapping.apply(
+        plan(merged, known, files=files, command=command, overrides=overrides or {}), family, packages
+    )
     if chosen == SEALED:
         from redpak.node.aliases import refuse_aliases
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+PACKAGE_FOLDERS = ("generations", "work", "history", "keys", "repos")
+
+
 def check(path: str, *, admin: bool = False) -> None:
     """Raise Refused when somebody else could have written a file that binds the node at `path`.
 
@@ -39,6 +42,26 @@ def check(path: str, *, admin: bool = False) -> None:
                 if file := tree.first_file(directory, names):
                     judge(os.path.dirname(file), owner)
                     judge(file, owner)
+
+
+def packages(node: str) -> None:
+    """Raise Refused when another user could have prepared the directory of a node's packages.
+
+    Whoever changes packages moves, links and removes what lies there with their own rights, root's for instance.
+    """
+    folder = f"{node}/{paths.PACKAGES}"
+    for path in (node, folder, *(f"{folder}/{name}" for name in PACKAGE_FOLDERS)):
+        with doing("look at who owns the packages"):
+            if not os.path.lexists(path):
+                continue
+            at = os.lstat(path)
+        if at.st_uid not in (0, os.geteuid()):
+            raise Refused(
+                f"'{path}' belongs to another user (uid {at.st_uid}), who could lead you astray",
+                hint="Let the owner do it (redpak node recover, for what was not finished).",
+            )
+        if not stat.S_ISDIR(at.st_mode):
+            raise Refused(f"'{path}' is no directory, so nothing is done in it", hint="Remove it.")
 
 
 def judge(path: str, owner: int | None) -> int:

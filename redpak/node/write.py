@@ -22,6 +22,8 @@ LAYOUT = (
     "etc", "etc/yum.repos.d", "private", "usr", "usr/bin", "usr/lib", "usr/lib64",
     "var", "var/lib", "var/lib/rpm", "var/local",
 )  # fmt: skip
+# Tells the core OS's rpm where a node's database is shown; written where the configuration shows it to programs.
+MACROS = ("etc/rpm", "macros.redpak", b"%_dbpath /var/lib/rpm\n")
 
 
 class Draft(Record):
@@ -129,12 +131,29 @@ def fill(path: str, new: Draft, fresh: list[str], *, keep_status: bool = False) 
             os.fsync(etc)
         finally:
             os.close(etc)
+        put_macros(top, new, fresh)
         if not keep_status:
             guard.put(top, paths.STATUS, status.text_of(status.new(new.path)).encode())
             fresh.append(paths.STATUS)
         os.fsync(top)
     finally:
         os.close(top)
+
+
+def put_macros(top: int, new: Draft, fresh: list[str]) -> None:
+    """Write rpm's macro file into the node that is open as `top`, if its configuration exports it."""
+    folder, name, text = MACROS
+    if f"$NODE_PATH/{folder}/{name}".encode() not in new.normal:
+        return
+    fd = guard.open_beneath(top, folder, make=fresh)
+    try:
+        there = exists_at(fd, name)
+        guard.put(fd, name, text)
+        if not there:
+            fresh.append(f"{folder}/{name}")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def exists_at(fd: int, name: str) -> bool:

@@ -81,8 +81,13 @@ def test_every_locked_dependency_has_a_hash_and_none_names_a_server() -> None:
     )
     assert "://" not in text
     locked = {entry.split("==")[0] for entry in entries}
-    wanted = PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]
-    assert {re.split(r"[><=;\s]", name)[0].lower() for name in wanted} <= locked
+    project = PROJECT["project"]
+    wanted = [
+        *project["dependencies"],
+        *project["optional-dependencies"]["packages"],
+        *PROJECT["dependency-groups"]["dev"],
+    ]
+    assert {re.split(r"[\[><=;\s]", name)[0].lower() for name in wanted} <= locked
 
 
 def test_no_file_names_a_registry_or_a_private_path() -> None:
@@ -90,8 +95,9 @@ def test_no_file_names_a_registry_or_a_private_path() -> None:
     places = ["/" + "work/", "/home/" + "runner", "/root/" + ".pyenv"]
     for at in files():
         text = at.read_bytes().decode(errors="replace")
-        for word in (*servers, *places):
-            assert word not in text, f"{at.relative_to(ROOT)} names '{word}'"
+        for word in (*servers, *places):  # a place of ours may end like one of them: .redpak/…
+            found = re.search(rf"(?<!\w){re.escape(word)}", text)
+            assert not found, f"{at.relative_to(ROOT)} names '{word}'"
 
 
 def test_no_file_holds_two_ideas() -> None:
@@ -155,3 +161,10 @@ def test_the_readme_names_what_a_newcomer_types_first() -> None:
     text = (ROOT / "README.md").read_text()
     for words in ("./dev setup", "./dev demo", "./dev test", "docs/flow.svg"):
         assert words in text
+
+
+def test_every_kind_of_finding_is_documented() -> None:
+    from redpak.packages.finding import KINDS
+
+    page = (ROOT / "docs/packages.md").read_text()
+    assert dict(re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", page, re.MULTILINE)) == KINDS

@@ -88,7 +88,8 @@ def start(asked: Request) -> int:
         strict=strict,
         bwrap=asked.bwrap,
         explain=explainer(asked),
-        lowered=(lambda plan, spec: launches.keep(launch, "", plan, spec)) if may_freeze else None,
+        lowered=(lambda of, spec: launches.keep(launch, "", of, spec)) if may_freeze else None,
+        replan=(lambda: plan(asked)) if made.profile != UPSTREAM else None,
     )
 
 

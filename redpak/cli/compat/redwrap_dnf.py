@@ -1,21 +1,18 @@
-"""The program `redwrap-dnf`: of red-pak's package commands, the one that makes nodes (`manager`)."""
+"""The program `redwrap-dnf`: dnf's command line for nodes (`--redpath`), and `manager`, which makes them."""
 
 from __future__ import annotations
 
+import os
 import sys
 
 from redpak.cli.compat.getopt import Switch, parse
 from redpak.cli.compat.report import ERROR, WARNING, guarded, listen, loudness, say
-from redpak.errors import Refused, Usage
+from redpak.errors import Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-COMMANDS = (
-    "install", "download", "downgrade", "groupinfo", "grouplist", "reinstall", "remove", "repo", "repolist",
-    "repoinfo", "repoquery", "upgrade", "advisory", "manager",
-)  # fmt: skip
 SWITCHES = (
     Switch(key="redpath", longs=("redpath", "rpath", "rp"), shorts="r", takes="value"),
     Switch(key="create", longs=("create",)),
@@ -43,6 +40,8 @@ Make the directory PATH a node. Where the directory above is no node, a node 'sy
   -y, --assumeyes          no effect: nothing is asked
   -v, --verbose            say what is done
   -?, -h, --help           show this help
+
+All other commands are those of dnf: see redwrap-dnf --help.
 """
 
 
@@ -53,24 +52,27 @@ def entry() -> NoReturn:
 
 def main(argv: list[str]) -> int:
     """Run `redwrap-dnf argv…` and return its exit code."""
-    named = next((word for word in argv if word in COMMANDS), "")
-    if not named:
-        if any(word in ("--help", "-h", "-?") for word in argv):
-            sys.stdout.write(USAGE)
-            return 0
+    from redpak.cli.dnf import table
+
+    named = next((word for word in argv if word == "manager" or table.find(word)), "")
+    own = ("--alias", "--create", "--template", "--no-system-node", "-a")  # an alias may be a command's name
+    if named == "manager" or ("manager" in argv and any(word.startswith(own) for word in argv)):
+        return guarded(lambda: manager(argv))
+    plain = any(word.startswith("--installroot") for word in argv)
+    asks = any(word in ("--help", "--help-cmd", "-h", "-?", "--version") for word in argv)
+    if not named and not plain and not asks:
         say(ERROR, "No redmicrodnf command found!")
         sys.stderr.write(USAGE)
         return Usage.code
-    if named != "manager":
-        return guarded(lambda: _not_here(named))
-    return guarded(lambda: manager(argv))
+    return guarded(lambda: _dnf(argv))
 
 
-def _not_here(command: str) -> int:
-    raise Refused(
-        f"'{command}' is a package command, and package commands are not part of this version",
-        hint="Unpack packages into the node's 'usr' by other means.",
-    )
+def _dnf(argv: list[str]) -> int:
+    from redpak.cli.dnf.main import main as dnf
+
+    called = os.path.basename(sys.argv[0])
+    program = called if called in ("dnf", "dnf4", "dnf-3", "yum") else "redwrap-dnf"
+    return dnf(["-h" if word == "-?" else word for word in argv], program=program)
 
 
 def manager(argv: list[str]) -> int:

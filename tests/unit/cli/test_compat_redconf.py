@@ -251,9 +251,10 @@ def test_redwrap_dnf_makes_nodes_and_nothing_else(tmp_path: Path, capsys: pytest
     assert capsys.readouterr().out == f'SUCCESS: rednode "{path}" ready\n'
     assert (tmp_path / "pool/.rednode.yaml").exists()
     assert redwrap_dnf.main(["--redpath", path, "manager"]) == 3
-    assert redwrap_dnf.main(["--redpath", path, "install", "x"]) == 3
-    assert "not part of this version" in capsys.readouterr().err
+    assert redwrap_dnf.main(["--redpath", f"{path}-not", "install", "x"]) == 4
+    assert "does not exist" in capsys.readouterr().err
     assert redwrap_dnf.main(["--redpath", path, "frob"]) == 2
     assert "No redmicrodnf command found!" in capsys.readouterr().err
+    assert redwrap_dnf.main(["--redpath", str(tmp_path / "pool/list"), "--alias", "list", "manager"]) == 0
     assert redwrap_dnf.main(["manager"]) == 2
     assert redwrap_dnf.main(["--help"]) == 0

@@ -36,6 +36,16 @@ def fail(error: BaseException) -> Callable[[], int]:
     return act
 
 
+def test_a_missing_extra_is_one_clear_error(capsys: pytest.CaptureFixture[str]) -> None:
+    error = ModuleNotFoundError("No module named 'solv'", name="solv")
+    assert guard(fail(error)) == 1
+    said = capsys.readouterr().err
+    assert "there is no Python module 'solv'" in said
+    assert "pip install 'redpak[packages]'" in said
+    assert guard(fail(ModuleNotFoundError("No module named 'other'", name="other"))) == 1
+    assert "unexpected ModuleNotFoundError" in capsys.readouterr().err
+
+
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     out = capsys.readouterr().out

@@ -25,7 +25,7 @@ def test_the_table_has_every_key_of_red_pak() -> None:
         "share_time", "cgroups", "hostname", "chdir", "cgrouproot", "capabilities",
     ]  # fmt: skip
     assert [s.name for s in settings.CONFIG if s.upstream] == keys
-    assert [s.name for s in settings.CONFIG if not s.upstream] == ["seccomp", "rlimits", "profile"]
+    assert [s.name for s in settings.CONFIG if not s.upstream] == ["seccomp", "rlimits", "profile", "core-os"]
     assert len(settings.EXPORT_MODES) == 16
     assert len(settings.CGROUP_FIELDS) == 18
 

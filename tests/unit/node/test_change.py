@@ -5,14 +5,18 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from redpak.errors import BadConfig, Busy, NotFound, Refused
-from redpak.node import guard, status, tree
+from redpak.fs import locked
+from redpak.node import guard, status, tree, writing
 from redpak.node.change import delete, move, set_state
 from redpak.node.create import create
+from redpak.packages.model import Site
 
 
 @pytest.fixture
@@ -173,3 +177,61 @@ def test_what_a_killed_command_left_is_removed_by_the_next(nodes: Path) -> None:
     (left / "usr/file").write_text("x")
     create(str(nodes / "next"))
     assert not left.exists()
+
+
+@contextmanager
+def changing(node: Path, kind: int) -> Iterator[None]:
+    """Hold a node's package lock as a transaction does: its own alone, those above it shared."""
+    (node / ".redpak").mkdir(exist_ok=True)
+    with (node / ".redpak/lock").open("a") as lock:
+        fcntl.flock(lock, kind)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("at", "kind"), [("plat", fcntl.LOCK_EX), ("plat/app", fcntl.LOCK_EX), ("plat", fcntl.LOCK_SH)]
+)
+def test_a_node_stays_where_it_is_while_packages_in_or_beneath_it_change(
+    nodes: Path, at: str, kind: int
+) -> None:
+    with changing(nodes / at, kind), pytest.raises(Busy, match="being changed"):
+        move(str(nodes / "plat"), str(nodes / "new"))
+    with changing(nodes / at, kind), pytest.raises(Busy, match="being changed"):
+        delete(str(nodes / "plat"), recursive=True)
+    assert (nodes / "plat/app/.rednode.yaml").exists()
+    assert move(str(nodes / "plat"), str(nodes / "new")) == [str(nodes / "new"), str(nodes / "new/app")]
+
+
+class Stale(locked):
+    """A lock whose directory is moved away between opening and holding it."""
+
+    def __enter__(self) -> locked:
+        super().__enter__()
+        folder = Path(self.path).parent
+        folder.rename(folder.with_name("gone"))
+        return self
+
+
+def test_a_writer_whose_node_was_moved_while_it_waited_gives_up(nodes: Path) -> None:
+    (nodes / "plat/.redpak").mkdir()
+    late = writing.holding(str(nodes / "plat"), "install")
+    late.lock = Stale(late.lock.path, "install")
+    with pytest.raises(Busy, match="moved or deleted"), late:
+        pass
+
+
+def test_what_changed_beneath_since_it_was_proved_is_noticed(nodes: Path) -> None:
+    site = Site(path=str(nodes / "plat"), is_node=True, layers=(), arch="x86_64")
+    proved = writing.below(site.path)
+    assert proved == {str(nodes / "plat/app"): ""}
+    writing.unchanged(site, proved)
+    with changing(nodes / "plat/app", fcntl.LOCK_EX), pytest.raises(Busy, match="being changed"):
+        writing.unchanged(site, proved)
+    (nodes / "plat/app/.redpak/current").symlink_to("generations/1")
+    with pytest.raises(Busy, match="plat/app' were changed"):
+        writing.unchanged(site, proved)
+    writing.unchanged(site, None)
+    writing.unchanged(site, writing.below(site.path))
+    create(str(nodes / "plat/new"))
+    with pytest.raises(Busy, match="plat/new' were changed"):
+        writing.unchanged(site, {str(nodes / "plat/app"): "generations/1"})

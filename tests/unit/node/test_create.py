@@ -64,7 +64,23 @@ def test_a_node_has_the_directories_that_let_it_start(pool: Path) -> None:
     for node in tree.family(str(pool / "alone")).nodes:
         for export in node.normal.exports:
             if export.path and export.path.startswith("$NODE_PATH"):
-                assert os.path.isdir(export.path.replace("$NODE_PATH", node.path)), export.path
+                there = os.path.isfile if export.mode.endswith("File") else os.path.isdir
+                assert there(export.path.replace("$NODE_PATH", node.path)), export.path
+
+
+def test_the_node_on_the_core_os_tells_rpm_where_the_database_is(pool: Path) -> None:
+    create(str(pool / "alone"), system_node=False)
+    assert (pool / "alone/etc/rpm/macros.redpak").read_text() == "%_dbpath /var/lib/rpm\n"
+    create(str(pool / "alone/leaf"))
+    assert not (pool / "alone/leaf/etc/rpm").exists()
+
+
+def test_a_failed_creation_takes_the_macros_away_again(pool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (pool / "there").mkdir()
+    monkeypatch.setattr("redpak.node.status.new", lambda path: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        create(str(pool / "there"), system_node=False)
+    assert not list((pool / "there").iterdir())
 
 
 def test_others_may_start_what_one_user_made(pool: Path) -> None:

@@ -1,0 +1,1 @@
+"""Packages in nodes: repositories, databases, one universe, the solver, transactions, proof."""
