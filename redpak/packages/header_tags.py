@@ -132,6 +132,11 @@ TAGS: dict[str, tuple[int, int]] = {
     "postuntransprog": (5107, STRING_ARRAY),
 }
 
+# The kinds of dependencies.
+KINDS = (
+    "provides", "requires", "conflicts", "obsoletes", "recommends", "suggests", "supplements", "enhances",
+)  # fmt: skip
+
 # Comparisons and properties of a dependency (rpmsenseFlags).
 LESS, GREATER, EQUAL = 2, 4, 8
 SENSE = LESS | GREATER | EQUAL

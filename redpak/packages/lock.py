@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from redpak.errors import RedpakError, Refused, doing
+from redpak.packages.model import Named
 from redpak.record import Record
 
 if TYPE_CHECKING:
@@ -24,14 +25,9 @@ KIND = "redpak-lock"
 BIGGEST = 64 << 20  # bytes of a lock file
 
 
-class LockedPackage(Record):
+class LockedPackage(Named):
     """One package, exactly."""
 
-    name: str
-    epoch: int
-    version: str
-    release: str
-    arch: str
     checksum: str  # of the package file: "sha256:…"
     header: str  # SHA-256 of the signed header
     size: int = 0  # bytes of the package file, 0 = unknown
@@ -41,17 +37,6 @@ class LockedPackage(Record):
     location: str = ""  # path beneath that repository's base
     urls: tuple[str, ...] = ()  # where it was to be had, complete
     signed_by: str = ""  # fingerprint or id of the key that signed it, '' when nobody did
-
-    @property
-    def evr(self) -> str:
-        """[epoch:]version-release."""
-        shown = f"{self.version}-{self.release}"
-        return f"{self.epoch}:{shown}" if self.epoch else shown
-
-    @property
-    def nevra(self) -> str:
-        """name-[epoch:]version-release.arch."""
-        return f"{self.name}-{self.evr}.{self.arch}"
 
 
 class Ancestor(Record):

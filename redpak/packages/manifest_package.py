@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from redpak.packages.header_tags import EQUAL, GREATER, LESS, RPMLIB, SENSE
+from redpak.packages.header_tags import EQUAL, GREATER, KINDS, LESS, RPMLIB, SENSE
 from redpak.packages.header_write import encode
 
 if TYPE_CHECKING:
@@ -20,16 +20,6 @@ if TYPE_CHECKING:
     from redpak.packages.header import Dependency, FileEntry, Header
     from redpak.packages.header_write import Value
 
-KINDS = (
-    "provides",
-    "requires",
-    "conflicts",
-    "obsoletes",
-    "recommends",
-    "suggests",
-    "supplements",
-    "enhances",
-)
 TEXTS = ("name", "version", "release", "arch", "vendor", "sourcerpm", "digest")
 NEEDED = ("name", "version", "release", "arch")
 NUMBERS = ("epoch", "size", "digest_algorithm")

@@ -53,15 +53,31 @@ class Site(Record):
         return self.layers[-1]
 
 
-class Item(Record):
-    """One package that comes or goes."""
+class Named(Record):
+    """What tells one package from all others."""
 
-    action: Action
     name: str
     epoch: int
     version: str
     release: str
     arch: str
+
+    @property
+    def evr(self) -> str:
+        """epoch:version-release, the epoch only when it is not 0."""
+        shown = f"{self.version}-{self.release}"
+        return f"{self.epoch}:{shown}" if self.epoch else shown
+
+    @property
+    def nevra(self) -> str:
+        """name-epoch:version-release.arch, the epoch only when it is not 0."""
+        return f"{self.name}-{self.evr}.{self.arch}"
+
+
+class Item(Named):
+    """One package that comes or goes."""
+
+    action: Action
     repo: str  # id of its repository; SYSTEM for what is removed, COMMAND_LINE for files and URLs
     reason: Reason = "unknown"  # user: asked for; dependency, weak: pulled in; clean: removed as unused
     because: str = ""  # what made the solver choose it, for a person
@@ -74,17 +90,6 @@ class Item(Record):
         str, ...
     ] = ()  # installed packages that go in its favour (nevra), obsoleted ones included
     obsoletes: tuple[str, ...] = ()  # those of `replaces` that another name takes the place of
-
-    @property
-    def evr(self) -> str:
-        """epoch:version-release, the epoch only when it is not 0."""
-        shown = f"{self.version}-{self.release}"
-        return f"{self.epoch}:{shown}" if self.epoch else shown
-
-    @property
-    def nevra(self) -> str:
-        """name-epoch:version-release.arch, the epoch only when it is not 0."""
-        return f"{self.name}-{self.evr}.{self.arch}"
 
 
 class Skipped(Record):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from redpak.errors import RedpakError
+from redpak.packages.header_tags import EQUAL, GREATER, KINDS, LESS, RPMLIB
 from redpak.packages.solved import Solved
 
 if TYPE_CHECKING:
@@ -19,24 +20,10 @@ if TYPE_CHECKING:
 
     Dependency = tuple[str, int, str]
 
-# rpm's flags of a dependency (rpmds.h).
-LESS, GREATER, EQUAL = 1 << 1, 1 << 2, 1 << 3
-PREREQ = 1 << 6 | 1 << 9 | 1 << 10  # needed before the installation itself
-RPMLIB = 1 << 24  # what rpm itself can do; no package offers it
+PREREQ = 1 << 6 | 1 << 9 | 1 << 10  # needed before the installation itself (rpmds.h)
 
 # A solver flag that the binding has no name for (solver.h).
 URPM_REORDER = 23
-
-KINDS = (
-    "provides",
-    "requires",
-    "conflicts",
-    "obsoletes",
-    "recommends",
-    "suggests",
-    "supplements",
-    "enhances",
-)
 
 
 class Pool:

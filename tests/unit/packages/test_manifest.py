@@ -12,10 +12,10 @@ import pytest
 from redpak.errors import BadConfig, NotFound, RedpakError
 from redpak.packages import core, manifest, manifest_package, rpmdb
 from redpak.packages.header import MAGIC, Header
+from redpak.packages.header_tags import KINDS
 from redpak.packages.model import Layer
 from tests.rpms import Config, Content, Dir, Ghost, Link, Maker
 
-KINDS = manifest_package.KINDS
 TREE: dict[str, Content] = {
     "/usr": Dir(), "/usr/bin": Dir(), "/usr/bin/x": b"x", "/usr/share": Dir(), "/bin": Link("usr/bin"),
 }  # fmt: skip
