@@ -1,4 +1,4 @@
-"""Build hook of the wheel: carries the launch helper where a C compiler is there, and is pure Python otherwise."""
+"""Build hook of the wheel: carries the launch helpers where a C compiler is there, and is pure Python otherwise."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PLACE = "redpak/engine/redpak-launch"
+ROOM = "redpak/engine"
 
 
 class LaunchHelper(BuildHookInterface):  # type: ignore[type-arg]
-    """Compiles launch.c aside and adds the program to the wheel."""
+    """Compiles launch.c, join.c and keep.c aside and adds the programs to the wheel."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build the helper; an editable install uses the one that `./dev setup` builds in place."""
+        """Build the helpers; an editable install uses those that `./dev setup` builds in place."""
         if self.target_name != "wheel" or version == "editable":
             return
         room = os.path.join(self.root, "redpak", "engine")
@@ -29,12 +29,15 @@ class LaunchHelper(BuildHookInterface):  # type: ignore[type-arg]
         builder = importlib.util.module_from_spec(module)
         module.loader.exec_module(builder)
         self.scratch = tempfile.mkdtemp(prefix="redpak-build-")
-        program = os.path.join(self.scratch, "redpak-launch")
-        why = builder.build(os.path.join(room, "launch.c"), program)
-        if why:
-            self.app.display_warning(f"the wheel has no launch helper: {why}")
+        for source, name in builder.PROGRAMS.items():
+            program = os.path.join(self.scratch, name)
+            why = builder.build(os.path.join(room, source), program)
+            if why:
+                self.app.display_warning(f"the wheel has no {name}: {why}")
+            else:
+                build_data["force_include"][program] = f"{ROOM}/{name}"
+        if not build_data["force_include"]:
             return
-        build_data["force_include"][program] = PLACE
         build_data["pure_python"] = False
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"py3-none-{platform}"  # the helper is static and needs no certain Python

@@ -17,8 +17,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 STRICT = os.environ.get("REDPAK_TEST_STRICT") == "1"
 MAY_SKIP = frozenset(os.environ.get("REDPAK_TEST_MAY_SKIP", "").split())
 ONLY_NEEDS = os.environ.get("REDPAK_TEST_ONLY_NEEDS", "")  # run only what needs this feature
-# Who runs the tests is a choice, not a lack: another user's run has these.
-CHOICES = frozenset({"root", "user", "subids"}) - {ONLY_NEEDS}
+# Who runs the tests, and on which machine, is a choice, not a lack: another run has these. MUST_HAVE: this is that run.
+MUST_HAVE = frozenset(os.environ.get("REDPAK_TEST_MUST_HAVE", "").split())
+CHOICES = (
+    frozenset({"root", "user", "subids", "vm", "cgroup-v1", "cgroup-v2", "systemd", "swap", "disk"})
+    - {ONLY_NEEDS}
+    - MUST_HAVE
+)
 
 settings.register_profile(
     "redpak", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -48,7 +53,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             why = missing(feature)
             if why is None:
                 continue
-            if STRICT and feature not in CHOICES | MAY_SKIP:
+            if STRICT and feature.partition(":")[0] not in CHOICES | MAY_SKIP and feature not in MAY_SKIP:
                 pytest.fail(f"this host lacks '{feature}': {why}", pytrace=False)
             pytest.skip(f"needs '{feature}': {why}")
 
@@ -100,7 +105,7 @@ class Program:
 
 @pytest.fixture
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return a clean environment for programs: nothing of the developer's own, and a cache of its own."""
+    """Return a clean environment for programs: nothing of the developer's own, and directories of its own."""
     home = tmp_path_factory.mktemp("home")
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
@@ -108,6 +113,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "TERM": "dumb",
         "HOME": str(home),
         "XDG_CACHE_HOME": str(home / "cache"),
+        "REDPAK_RUNTIME_DIR": str(home / "run"),
     }
 
 

@@ -109,6 +109,71 @@ def loop() -> str | None:
         return works("unshare", "--mount", "sh", "-c", f"PATH=$PATH:/sbin:/usr/sbin; {script}")
 
 
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def cgroup_v1() -> str | None:
+    """Return None if controllers of cgroup v1 are mounted where everyone looks for them, and may be written."""
+    if os.geteuid() != 0:
+        return "the tests run as an ordinary user"
+    lacking = [
+        name
+        for name in ("cpu", "memory", "pids", "freezer", "devices")
+        if not (CGROUP / name / "tasks").exists()
+    ]
+    return f"there is no cgroup v1 hierarchy of {', '.join(lacking)}" if lacking else None
+
+
+def own_cgroup() -> Path:
+    """Return the directory of this process's cgroup of version 2."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        if line.startswith("0::"):
+            own = CGROUP / line[3:].lstrip("/")
+            return (
+                own.parent if own.name == "redpak-leaf" else own
+            )  # an earlier test made room for groups there
+    return CGROUP
+
+
+def cgroup_v2(*controllers: str) -> str | None:
+    """Return None if cgroup v2 is the only version, with these controllers, and this user may make groups."""
+    if not (CGROUP / "cgroup.controllers").exists():
+        return "cgroup v2 is not the only version that is mounted on /sys/fs/cgroup"
+    own = own_cgroup()
+    there = (own / "cgroup.controllers").read_text().split()
+    lacking = [name for name in controllers if name not in there]
+    if lacking:
+        return f"cgroup {own} has no controller {', '.join(lacking)}"
+    if not os.access(own, os.W_OK):
+        return f"cgroup {own} is not this user's"
+    return None
+
+
+def systemd() -> str | None:
+    """Return None if systemd manages this host, or for an ordinary user, this user's processes."""
+    if os.geteuid() == 0:
+        return None if Path("/run/systemd/system").is_dir() else "systemd is not this host's manager"
+    return (
+        None
+        if Path(f"/run/user/{os.geteuid()}/systemd/private").exists()
+        else "this user has no systemd manager"
+    )
+
+
+def swap() -> str | None:
+    """Return None if there is swap space to limit."""
+    return None if len(Path("/proc/swaps").read_text().splitlines()) > 1 else "this host has no swap space"
+
+
+def disk() -> str | None:
+    """Return None if there is a disk that tests may overwrite: only test guests have one."""
+    if os.environ.get("REDPAK_VM") == "1" and any(
+        Path(f"/dev/{name}").is_block_device() for name in ("vda", "ubda")
+    ):
+        return None
+    return "there is no disk that tests may overwrite"
+
+
 @functools.cache
 def missing(feature: str) -> str | None:
     """Return why this host lacks a feature, None if it has it. 'program:NAME' is a feature as well."""
@@ -146,6 +211,37 @@ def missing(feature: str) -> str | None:
             return subids()
         case "loop":
             return loop()
+        case "cgroup-v1":
+            return cgroup_v1()
+        case "cgroup-v2":
+            return cgroup_v2()
+        case _ if feature.startswith("cgroup-v2:"):  # cgroup-v2:cpuset
+            return cgroup_v2(feature.partition(":")[2])
+        case "clocks":
+            return None if os.path.exists("/proc/self/ns/time") else "this kernel has no namespaces of clocks"
+        case "systemd":
+            return systemd()
+        case "swap":
+            return swap()
+        case "disk":
+            return disk()
+        case "vm":
+            return (
+                None
+                if os.environ.get("REDPAK_VM") == "1"
+                else "this is not a test guest: './dev test vm' makes one"
+            )
+        case "podman":
+            return works("podman", "--version") or works("conmon", "--version")
+        case "containerd":
+            return works("containerd", "--version") or works("ctr", "--version")
+        case "docker":
+            return works("dockerd", "--version") or works("docker", "--version")
+        case "runc" | "crun":
+            return works(feature, "--version")
+        case "redpak-oci":
+            program = str(Path(__file__).resolve().parent.parent / "scripts" / "redpak-oci")
+            return works(sys.executable, program, "--version")
         case "strace":
             return works("strace", "-qq", "-o", "/dev/null", "true")
         case "cc":

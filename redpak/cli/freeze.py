@@ -39,7 +39,7 @@ EXAMPLES = (
 
 def main(args: Arguments) -> int:
     """Write the script."""
-    from redpak.engine import bwrap, cache, frozen, host, run, seccomp
+    from redpak.engine import bwrap, cache, frozen, host, prepared, run, seccomp
     from redpak.fs import write_atomically
     from redpak.node.plan import plan_of
 
@@ -59,6 +59,7 @@ def main(args: Arguments) -> int:
         digests=False,
     )
     spec = bwrap.lower(plan, host.look(request.bwrap), force=request.force, strict=request.strict)
+    spec = prepared.use(spec)
     for warning in (*plan.warnings, *spec.notes):
         log.warn(warning)
     helper = run.helper()

@@ -20,6 +20,18 @@ EXTRA = frozenset(
     {"createrepo_c", "cryptography", "cyclonedx", "pysequoia", "rpm_rs", "solv", "spdx_tools", "zstandard"}
 )
 
+# Words of other container programs, and what to write here.
+FOREIGN = {
+    "attach": "To read along: redpak logs -f ID; for a shell: redpak enter ID",
+    "container": "Leave the word out: redpak ps, redpak exec …",
+    "create": "Make a node: redpak node create PATH; start something in it: redpak run -d PATH -- CMD",
+    "prune": "Remove the records of what ended: redpak rm --ended",
+    "restart": "Run 'redpak stop ID', then 'redpak run -d …'; nothing that ended is started again.",
+    "shell": "Run 'redpak enter ID'.",
+    "start": "Run 'redpak run -d PATH -- CMD'; nothing that ended is started again.",
+    "unpause": "Run 'redpak resume ID'.",
+}
+
 ABOUT = "redpak: white-box containers composed from what is already there"
 
 
@@ -153,7 +165,7 @@ def run_command(name: str, words: Sequence[str], *, loud: int = 0) -> int:
     """Run one command of the table with the words after it."""
     command = table.find(name)
     if command is None:
-        near = options.nearest(name, [known.name for known in table.COMMANDS])
+        near = FOREIGN.get(name) or options.nearest(name, [known.name for known in table.COMMANDS])
         raise Usage(f"unknown command '{name}'", hint=near or "Run 'redpak --help'.")
     module = load(command)
     verbs: tuple[options.Verb, ...] = getattr(module, "VERBS", ())

@@ -29,9 +29,19 @@ OPTIONS = (
     Option(
         name="strict", help="what only warns otherwise is an error: redefinitions, what this kernel lacks"
     ),
-    Option(name="engine", metavar="NAME", kind="value", help="what carries the launch out: bwrap (default)"),
+    Option(
+        name="engine",
+        metavar="NAME",
+        kind="value",
+        help="what carries the launch out: bwrap, native (redpak's own), or auto (bwrap where there is one; default)",
+    ),
     Option(name="bwrap", metavar="FILE", kind="value", help="the bubblewrap to use"),
     Option(name="no-frozen", help="neither use nor keep a frozen launcher"),
+    Option(name="detach", short="d", help="start it in the background, with a log, and print its id"),
+    Option(name="name", metavar="NAME", kind="value", help="with --detach: what to call it"),
+    Option(
+        name="log-size", metavar="SIZE", kind="value", help="with --detach: how much of its log is kept: 4M"
+    ),
     Option(
         name="refreeze",
         metavar="FILE",
@@ -48,6 +58,10 @@ EXAMPLES = (
     ("redpak run /nodes/app", "a shell in the node"),
     ("redpak run /nodes/app -- ls -l /usr", "one command; '--' may be left out"),
     ("redpak -v run /nodes/app server --port 80", "with every step told"),
+    (
+        "redpak run -d --name web /nodes/app server",
+        "in the background; then: redpak logs web, redpak stop web",
+    ),
 )
 LAUNCHES = True
 
@@ -57,9 +71,16 @@ def main(args: Arguments) -> int:
     command = args.words("CMD") or ("sh",)
     if args.flag("why-failed"):
         return why_failed(args, command)
+    if args.flag("detach"):
+        from redpak.cli.detached import start
+
+        return start(args, command)
+    for option in ("name", "log-size"):
+        if args.value(option):
+            raise Usage(f"option '--{option}' is for what runs detached", hint="Add --detach.")
     request = wanted(args)
     refreeze = args.value("refreeze")
-    may_freeze = not args.flag("no-frozen") and args.value("engine") in ("", "bwrap")
+    may_freeze = not args.flag("no-frozen") and args.value("engine") in ("", "auto", "bwrap")
     if may_freeze and not refreeze:
         become_launcher(request, command)
 
@@ -145,8 +166,12 @@ def why_failed(args: Arguments, command: tuple[str, ...]) -> int:
     if len(command) < 2 or not command[0].isdigit():
         hint = "Give bubblewrap's exit code and the words of the program."
         raise Usage("option '--why-failed' needs to know what failed", hint=hint)
+    from redpak.engine import prepared
     from redpak.engine.run import explained
 
+    if int(command[0]) == prepared.GONE and prepared.drop(args.word("PATH")):
+        again = (*myself(), "run", *wanted(args).words(), "--", args.word("PATH"), *command[1:])
+        os.execv(again[0], again)
     raise explained(plan_for(args, command[1:]), int(command[0]))
 
 

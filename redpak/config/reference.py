@@ -34,8 +34,8 @@ What a line *In a family* says holds under the sealed profile. What a node says 
 before what any node says with `share_all`. An ancestor's `share_all: disabled` binds all the same: beneath it only
 those namespaces are open that it or an older node opens by name.
 
-This version reads, checks, plans and explains control group limits (`cgroups`), but cannot apply them: it refuses to
-start a node whose family sets one.
+Control group limits (`cgroups`) are applied as docs/cgroups.md says. A limit that the host cannot apply is refused,
+and nothing is started.
 """
 
 KINDS: dict[Kind, str] = {

@@ -1,4 +1,4 @@
-"""Build the launch helper from launch.c: `python -m redpak.engine.build_helper`.
+"""Build the helpers launch.c, join.c, keep.c and quick.c: `python -m redpak.engine.build_helper`.
 
 The build hook of the wheel loads this file by its path, so it imports nothing of redpak.
 """
@@ -18,6 +18,12 @@ HEADERS = "/usr/include"  # of the kernel: musl's own directory has none
 # A static program starts in half the time, and no variable of the caller loads code into it.
 LINKS = (("-static",), ("-pie", "-fPIE", "-D_FORTIFY_SOURCE=2", "-Wl,-z,relro,-z,now"))
 TIMEOUT_S = 120
+PROGRAMS = {
+    "launch.c": "redpak-launch",
+    "join.c": "redpak-join",
+    "keep.c": "redpak-keep",
+    "quick.c": "redpak-quick",
+}
 
 
 def candidates() -> list[list[str]]:
@@ -57,15 +63,18 @@ def build(source: str, target: str) -> str:
 
 
 def main() -> int:
-    """Build the helper of this checkout or installation."""
+    """Build the helpers of this checkout or installation."""
     folder = os.path.dirname(os.path.abspath(__file__))
-    target = os.path.join(folder, "redpak-launch")
-    why = build(os.path.join(folder, "launch.c"), target)
-    if why:
-        sys.stderr.write(f"redpak: error: cannot build '{target}': {why}\n")
-        return 1
-    sys.stdout.write(f"built {target}\n")
-    return 0
+    failed = 0
+    for source, program in PROGRAMS.items():
+        target = os.path.join(folder, program)
+        why = build(os.path.join(folder, source), target)
+        if why:
+            sys.stderr.write(f"redpak: error: cannot build '{target}': {why}\n")
+            failed = 1
+        else:
+            sys.stdout.write(f"built {target}\n")
+    return failed
 
 
 if __name__ == "__main__":

@@ -33,12 +33,7 @@ def lower(plan: Plan, host: Host, *, force: bool = False, strict: bool = False) 
     isolation.limits(work)
     isolation.isolation(work)
     isolation.joins(work)
-    if plan.limits:
-        hint = "Remove 'cgroups' from the configuration."
-        first = plan.limits[0]
-        work.refuse(
-            f"'{first.key}' and other cgroup limits cannot be applied by this engine", hint, first.because
-        )
+    isolation.groups(work)
     return finished(work)
 
 
@@ -98,6 +93,7 @@ def finished(work: Lowering) -> LaunchSpec:
         become=work.become,
         umask=int(umask) if isinstance(umask, int) else -1,
         rlimits=plan.rlimits,
+        limits=plan.limits,
         joins=tuple(work.joined),
         newtime=plan.namespace("time").mode == "new",
         smack=str(plan.choice("smack")),

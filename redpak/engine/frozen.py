@@ -152,7 +152,7 @@ def inputs(plan: Plan, spec: LaunchSpec) -> list[tuple[str, str]]:
     """Return (stamp, path) of all that must be unchanged for the script to be right."""
     found = {one.path: one.stamp or "-" for one in spec.files}
     filters = filter(None, (spec.seccomp_path, spec.command_filter_path))
-    for path in (spec.bwrap, paths.shipped("__init__.py"), *filters):
+    for path in (spec.starter, paths.shipped("__init__.py"), *filters):
         found[path] = stamp(path) or "-"
     for op in plan.mounts:
         if isinstance(op, Bind) and op.src.literal:
@@ -306,7 +306,7 @@ def script(plan: Plan, spec: LaunchSpec, *, helper: str, origins: Origins) -> st
     call += [f"-l {rlimit_number(limit.name)}:{limit.soft}:{limit.hard}" for limit in spec.rlimits]
     call += [f"-g {quote(path)}" for path in spec.leases]
     call += descriptors
-    call.append(f"-- {quote(spec.bwrap)} {len(words)}")
+    call.append(f"-- {quote(spec.starter)} {len(words)}")
     for word in words:
         if word.startswith("--"):
             call.append(quote(word))

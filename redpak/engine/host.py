@@ -146,13 +146,20 @@ def _bounding() -> int:
     return (1 << 64) - 1
 
 
-def look(named: str = "", *, remember: bool = True) -> Host:
+def look(named: str = "", *, remember: bool = True, without: bool = False) -> Host:
     """Look at this host. Raises NotFound or Refused when there is no bwrap that can be used.
 
-    A dry run passes `remember=False`: the cache is read, not written.
+    A dry run passes `remember=False`: the cache is read, not written. `without`: no bwrap is needed; `bwrap` is ''
+    where there is none.
     """
-    program = choose_bwrap(named, remember=remember)
-    version, _ = features(program, remember=remember)
+    version: tuple[int, ...] = ()
+    try:
+        program = choose_bwrap(named, remember=remember)
+        version, _ = features(program, remember=remember)
+    except NotFound:
+        if not without:
+            raise
+        program = ""
     return Host(
         bwrap=program,
         version=version,

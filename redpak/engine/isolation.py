@@ -118,6 +118,17 @@ def limits(work: Lowering) -> None:
         work.refuse(f"the label '{smack}' cannot be set: this kernel has no SMACK", hint, work.why("smack"))
 
 
+def groups(work: Lowering) -> None:
+    """Look at the limits of the family's control groups."""
+    if not work.plan.limits:
+        return
+    from redpak.cgroup import family
+
+    for one in family.problems(work.plan):
+        work.refuse(one.message, one.hint, one.because)
+    work.notes += family.notes(work.plan.limits)
+
+
 def isolation(work: Lowering) -> None:
     """Add the namespaces and what hangs on them."""
     plan = work.plan

@@ -6,7 +6,7 @@ import os
 import sys
 
 from redpak import log
-from redpak.engine import bwrap, host, locate, seccomp, sources, table
+from redpak.engine import bwrap, host, locate, prepared, seccomp, sources, table
 from redpak.engine.spec import Blob, LaunchSpec, Opened, Value
 from redpak.errors import LaunchFailed, RedpakError, Refused, Usage
 from redpak.paths import shipped
@@ -37,6 +37,7 @@ class Options(Record):
     ] = ()  # argv of what explains a failed start (gets bwrap's code and the program's words)
     lowered: Callable[[Plan, LaunchSpec], None] | None = None  # told of a launch before anything is evaluated
     again: tuple[str, ...] = ()  # argv of what starts over where a generation goes at the last moment
+    native: bool = False  # redpak-join makes the sandbox, not bubblewrap
 
 
 class Moved(LaunchFailed):
@@ -74,7 +75,7 @@ def run(
                 if replan is None:
                     raise
                 plan = replan()
-        return table.choose(plan, engine)(plan, options)
+        return table.choose(plan, engine or ("bwrap" if bwrap else None))(plan, options)
     finally:
         for fd in held:
             os.close(fd)
@@ -113,7 +114,7 @@ def start(plan: Plan, options: Options) -> int:
         raise Usage("there is no program to run", hint="Write it behind '--'.")
     cover_stdio()
     close_on_exec()
-    here = host.look(options.bwrap)
+    here = host.look(options.bwrap, without=options.native)
     lowered = options.lowered
     if any(op.src.literal is None for op in plan.mounts if isinstance(op, Bind)):
         # Refuse what can be refused before a command runs, then again with the sources known.
@@ -122,6 +123,10 @@ def start(plan: Plan, options: Options) -> int:
         bwrap.lower(plan, here, force=options.force, strict=options.strict)
         plan, lowered = commands.settle_sources(plan, here.bwrap), None
     spec = bwrap.lower(plan, here, force=options.force, strict=options.strict)
+    if options.explain or not helper():  # somebody must start over when its keeper goes at the last moment
+        spec = prepared.use(spec)
+    if options.native and not spec.joiner:
+        spec = prepared.cold(spec)
     for note in spec.notes:
         log.warn(note)
     for fd in spec.keep:
@@ -150,6 +155,10 @@ def start(plan: Plan, options: Options) -> int:
         from redpak.engine import supervise
     if spec.rlimits:
         import resource  # noqa: F401
+    if spec.limits:
+        from redpak.engine import limited
+
+        return limited.start(plan, spec)
     joined = enter(spec)
     if program and stored and reachable(spec, program):
         place(spec.keep, joined)
@@ -165,12 +174,17 @@ def start(plan: Plan, options: Options) -> int:
         ) as error:  # too many words for execve(2), or a NUL byte in a file's content
             log.debug(f"start without '{program}': {error}")
     from redpak.engine import supervise
+    from redpak.engine.announce import noted
 
     limit(spec)
     flush()
-    ended = supervise.supervise(spec, joined)
+    with noted(plan, spec, "native" if spec.joiner else "bwrap") as record:
+        ended = supervise.supervise(spec, joined)
+        record.ended(ended.code)
     if ended.code is not None:
         return ended.code
+    if ended.bwrap == prepared.GONE and spec.joiner and prepared.drop(plan.node):
+        return start(plan, options)
     raise explained(plan, ended.bwrap)
 
 
@@ -381,4 +395,4 @@ def for_helper(
         for word in option:
             argv += ["-a", word]
         argv += ["-v", hidden(value.content.literal or "")]
-    return [*argv, "--", spec.bwrap, str(len(words)), *words, *spec.program], environ
+    return [*argv, "--", spec.starter, str(len(words)), *words, *spec.program], environ

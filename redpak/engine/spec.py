@@ -16,7 +16,7 @@ Both follow the same rules, so what a LaunchSpec means is written here once:
 from __future__ import annotations
 
 from redpak.origin import DEFAULT, Origin
-from redpak.plan.model import FileInput, Rlimit
+from redpak.plan.model import FileInput, Limit, Rlimit
 from redpak.record import Record
 from redpak.text import Text
 
@@ -82,7 +82,8 @@ class LaunchSpec(Record):
     """One launch."""
 
     bwrap: str  # the program, absolute
-    args: tuple[str | Value, ...]  # of bwrap, without the program to run
+    joiner: str = ""  # redpak-join where the launch joins a prepared tree: it is started in bwrap's place
+    args: tuple[str | Value, ...]  # of bwrap or the joiner, without the program to run
     descriptors: tuple[Opened | Blob, ...] = ()
     keep: tuple[int, ...] = ()  # -k: descriptors that the caller left open for bwrap
     program: tuple[str, ...] = ()  # what runs inside; () where nobody said yet
@@ -106,6 +107,7 @@ class LaunchSpec(Record):
     become: tuple[int, int] = (-1, -1)  # user and group to run as; -1: as launched
     umask: int = -1
     rlimits: tuple[Rlimit, ...] = ()
+    limits: tuple[Limit, ...] = ()  # of the control groups that the sandbox is started in
     joins: tuple[Join, ...] = ()
     newtime: bool = False  # a time namespace of its own
     smack: str = ""  # the SMACK label to run with
@@ -113,10 +115,17 @@ class LaunchSpec(Record):
     create: tuple[str, ...] = ()  # directories to make first (0775 & ~umask), parents before children
     notes: tuple[str, ...] = ()  # what could not be done as asked, for the user
 
+    @property
+    def starter(self) -> str:
+        """What makes the sandbox."""
+        return self.joiner or self.bwrap
+
     def why_not_frozen(self) -> str:
         """Say why a shell script cannot carry this launch out, '' when it can (umask and rlimits it can)."""
         if self.become != (-1, -1):
             return "it changes the user or group"
+        if self.limits:
+            return "it has control group limits"
         if self.joins:
             return "it joins a namespace"
         if self.newtime:

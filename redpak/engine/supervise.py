@@ -19,6 +19,7 @@ from redpak.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 TOLD = (
@@ -75,9 +76,9 @@ def _prepare(spec: LaunchSpec, joined: dict[int, int], *, nohup: bool) -> dict[i
         else:
             fd = _open(one)
         placed[number] = _high(fd, above)
-    words = [os.fsencode(word) for word in (*_words(spec), "--json-status-fd", str(above - 1))]
+    words = [os.fsencode(word) for word in _words(spec)]
     if nohup:
-        words.append(b"--new-session")
+        words.insert(0, b"--new-session")
     placed[above - 2] = _high(memory(b"".join(word + b"\0" for word in words)), above)
     for number, fd in joined.items():
         placed[number] = _high(fd, above)
@@ -103,13 +104,17 @@ def lease(path: str) -> int:
     return fd
 
 
-def _child(spec: LaunchSpec, placed: dict[int, int], argv: list[str], parent: int) -> None:
+def _child(
+    spec: LaunchSpec, placed: dict[int, int], argv: list[str], parent: int, doors: Sequence[int]
+) -> None:
     """Become bwrap. Between fork and exec: nothing but system calls; returns only by an exception."""
     if os.getppid() != parent:
         os._exit(125)
     process.die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:  # it died before the call
         os._exit(125)
+    for fd in doors:
+        os.write(fd, b"0")
     if os.geteuid() != 0:
         process.clear_ambient()
     for number in range(1, LAST_SIGNAL + 1):
@@ -256,11 +261,12 @@ def _wait(pid: int, spec: LaunchSpec, *, session: bool, nohup: bool) -> int:
             _stop_with_program()
 
 
-def supervise(spec: LaunchSpec, joined: dict[int, int]) -> Ended:
+def supervise(spec: LaunchSpec, joined: dict[int, int], doors: Sequence[int] = ()) -> Ended:
     """Carry out a settled LaunchSpec in this process's place and return how it ended.
 
-    `joined` are open namespaces for bwrap: {number in the arguments: descriptor}. The caller's session keyring is
-    left for good. Raises LaunchFailed when something cannot be opened.
+    `joined` are open namespaces for bwrap: {number in the arguments: descriptor}; `doors` are descriptors through
+    which bwrap enters its control groups (`cgroup.Group.doors`). The caller's session keyring is left for good.
+    Raises LaunchFailed when something cannot be opened.
     """
     try:
         process.new_session_keyring()
@@ -276,10 +282,13 @@ def supervise(spec: LaunchSpec, joined: dict[int, int]) -> Ended:
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         why = (error.strerror or "").lower()
-        raise LaunchFailed(f"cannot open '{error.filename or spec.bwrap}' for the sandbox: {why}") from error
+        raise LaunchFailed(
+            f"cannot open '{error.filename or spec.starter}' for the sandbox: {why}"
+        ) from error
     above = FIRST_FD + len(spec.descriptors)
     placed[above + 1] = _high(writer, above + 2)
-    argv = [spec.bwrap, "--args", str(above), "--", *spec.program]
+    # The order of the helper, which every starter reads: redpak-join knows the first option nowhere else.
+    argv = [spec.starter, "--json-status-fd", str(above + 1), "--args", str(above), "--", *spec.program]
     terminal = _Terminal()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller that ignores it would have us see no child's end
     before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
@@ -287,7 +296,7 @@ def supervise(spec: LaunchSpec, joined: dict[int, int]) -> Ended:
     pid = os.fork()
     if pid == 0:
         try:
-            _child(spec, placed, argv, parent)
+            _child(spec, placed, argv, parent, doors)
         except OSError as error:
             os.write(2, f"redpak: error: cannot start '{argv[0]}': {error.strerror}\n".encode())
         finally:

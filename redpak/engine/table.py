@@ -18,16 +18,32 @@ if TYPE_CHECKING:
 ENGINES = {
     # name: (module, function that starts a plan)
     "bwrap": ("redpak.engine.run", "start"),
+    "native": ("redpak.engine.native.run", "start"),
     "fake": ("redpak.engine.fake", "start"),
 }
 DEFAULT = "bwrap"
+AUTO = "auto"  # bwrap where there is one that can be used, else native
+
+
+def falls_short() -> bool:
+    """Tell whether this host has no bwrap that the bwrap engine could use."""
+    from redpak.engine import host
+    from redpak.errors import NotFound, Refused
+
+    try:
+        host.choose_bwrap()
+    except (NotFound, Refused):
+        return True
+    return False
 
 
 def choose(plan: Plan, name: str | None = None) -> Start:
     """Return the function that starts `plan`. Raises Usage for an engine that does not exist."""
-    chosen = name or DEFAULT
+    chosen = name or AUTO
+    if chosen == AUTO:
+        chosen = "native" if falls_short() else DEFAULT
     if chosen not in ENGINES:
-        hint = f"Choose one of: {', '.join(sorted(ENGINES))}."
+        hint = f"Choose one of: {', '.join(sorted((*ENGINES, AUTO)))}."
         raise Usage(f"there is no engine '{chosen}' to start node '{plan.node}'", hint=hint)
     module, function = ENGINES[chosen]
     __import__(module)

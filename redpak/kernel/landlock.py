@@ -5,27 +5,16 @@ Not for file access rules: the sandbox's mounts do that.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
+import struct
 
 from redpak.kernel.libc import syscall
 from redpak.kernel.process import no_new_privileges
 
 CREATE_RULESET_VERSION = 1
-SCOPE_ABSTRACT_UNIX_SOCKET = 1 << 0
-SCOPE_SIGNAL = 1 << 1
+SCOPE_ABSTRACT_UNIX_SOCKET, SCOPE_SIGNAL = 1 << 0, 1 << 1
 SCOPE_ABI = 6  # the first version of the interface that has scopes
-
-
-class _RulesetAttr(ctypes.Structure):
-    """struct landlock_ruleset_attr of linux/landlock.h, as of ABI 6."""
-
-    _fields_ = (
-        ("handled_access_fs", ctypes.c_uint64),
-        ("handled_access_net", ctypes.c_uint64),
-        ("scoped", ctypes.c_uint64),
-    )
 
 
 def abi() -> int:
@@ -49,8 +38,10 @@ def scope() -> bool:
     """
     if abi() < SCOPE_ABI:
         return False
-    asked = _RulesetAttr(0, 0, SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL)
-    ruleset = syscall("landlock_create_ruleset", ctypes.byref(asked), ctypes.sizeof(asked), 0)
+    asked = struct.pack(
+        "=QQQ", 0, 0, SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL
+    )  # struct landlock_ruleset_attr
+    ruleset = syscall("landlock_create_ruleset", asked, len(asked), 0)
     try:
         no_new_privileges()
         syscall("landlock_restrict_self", ruleset, 0)

@@ -1,6 +1,7 @@
-"""Mounts of this process's own mount namespace: overlays, binds, memory.
+"""mount(2) and what belongs to it: mounts of this process's own mount namespace, and changing its root.
 
-Not for what a sandbox shows: bubblewrap mounts that.
+Not the newer calls (newmount.py), and not mounts at places that somebody else can rename (tree.py). All need
+CAP_SYS_ADMIN over the mount namespace (EPERM).
 """
 
 from __future__ import annotations
@@ -8,78 +9,116 @@ from __future__ import annotations
 import ctypes
 import os
 
-from redpak.kernel.libc import LIBC, check
+from redpak.kernel.libc import LIBC, check, syscall
 
-MS_RDONLY = 1
-MS_NOSUID = 2
-MS_NODEV = 4
-MS_NOEXEC = 8
-MS_REMOUNT = 32
-MS_BIND = 4096
-MS_REC = 16384
-MS_PRIVATE = 1 << 18
-MNT_DETACH = 2
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS, MS_REMOUNT = 1, 2, 4, 8, 16, 32
+MS_DIRSYNC, MS_NOSYMFOLLOW, MS_NOATIME, MS_NODIRATIME = 128, 256, 1024, 2048
+MS_BIND, MS_MOVE, MS_REC, MS_SILENT = 1 << 12, 1 << 13, 1 << 14, 1 << 15
+MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 17, 1 << 18, 1 << 19, 1 << 20
+MS_RELATIME, MS_STRICTATIME, MS_LAZYTIME = 1 << 21, 1 << 24, 1 << 25
+PROPAGATION = MS_UNBINDABLE | MS_PRIVATE | MS_SLAVE | MS_SHARED
+MNT_FORCE, MNT_DETACH, UMOUNT_NOFOLLOW = 1, 2, 8
+
+LIBC.mount.argtypes = (ctypes.c_char_p,) * 3 + (ctypes.c_ulong, ctypes.c_char_p)
+_bytes = os.fsencode
 
 
-def _mount(source: str, target: str, kind: str, flags: int, data: str) -> None:
-    check(
-        LIBC.mount(
-            ctypes.c_char_p(os.fsencode(source)),
-            ctypes.c_char_p(os.fsencode(target)),
-            ctypes.c_char_p(kind.encode()),
-            ctypes.c_ulong(flags),
-            ctypes.c_char_p(os.fsencode(data)),
-        ),
-        target,
-    )
+def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
+    """Call mount(2): new mount, bind, move, remount or change of propagation, as `flags` (MS_*) say.
+
+    Raises OSError: EPERM, also where an outer user namespace locks a flag; EINVAL for a bad option or combination,
+    ENODEV for an unknown file system, ENOENT, ENOTDIR, EBUSY, ELOOP. Source: mount(2).
+    """
+    given = _bytes(data) if data else None
+    check(LIBC.mount(_bytes(source), _bytes(target), fstype.encode(), flags, given), target)
+
+
+def umount(at: str, flags: int = 0) -> None:
+    """Take the topmost mount at `at` away. Raises OSError: EINVAL when it is none, EBUSY. Source: umount2(2)."""
+    check(LIBC.umount2(_bytes(at), flags), at)
+
+
+def detach(at: str) -> None:
+    """Take the mount at `at` and all beneath it from sight now, and away when nobody uses it. As umount."""
+    umount(at, MNT_DETACH)
+
+
+def propagate(at: str, kind: int) -> None:
+    """Set how mounts spread between `at` and its copies: MS_PRIVATE, _SLAVE, _SHARED or _UNBINDABLE (| MS_REC).
+
+    Raises OSError EINVAL when `at` is no mount point. Source: mount_namespaces(7).
+    """
+    mount("none", at, "", kind)
 
 
 def keep_private() -> None:
-    """Let no mount of this namespace be seen in another one, nor theirs in ours.
-
-    Raises OSError EPERM without CAP_SYS_ADMIN over the namespace. Source: mount_namespaces(7), MS_PRIVATE.
-    """
-    _mount("none", "/", "", MS_REC | MS_PRIVATE, "")
+    """Let no mount of this namespace be seen in another one, nor theirs in ours. Raises OSError EPERM."""
+    propagate("/", MS_REC | MS_PRIVATE)
 
 
 def tmpfs(at: str, *, mode: int = 0o755) -> None:
-    """Mount a memory file system at a directory, without set-uid programs and devices.
-
-    Raises OSError: EPERM without CAP_SYS_ADMIN. Source: tmpfs(5).
-    """
-    _mount("tmpfs", at, "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode:o}")
+    """Mount a memory file system at a directory, without set-uid programs and devices. Source: tmpfs(5)."""
+    mount("tmpfs", at, "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode:o}")
 
 
 def bind(source: str, at: str, *, recursive: bool = False) -> None:
     """Show the file or directory `source` at `at`, which must be of the same kind.
 
-    Raises OSError: EPERM without CAP_SYS_ADMIN, ENOTDIR when the kinds differ, EINVAL in a user namespace for a
-    directory with locked mounts beneath it (then `recursive`). Source: mount(2), MS_BIND.
+    Raises OSError: ENOTDIR when the kinds differ, EINVAL in a user namespace for a directory with locked mounts
+    beneath it (then `recursive`). Source: mount(2), MS_BIND.
     """
-    _mount(source, at, "", MS_BIND | (MS_REC if recursive else 0), "")
+    mount(source, at, "", MS_BIND | (MS_REC if recursive else 0))
 
 
 def overlay(at: str, options: str) -> None:
     """Mount an overlay; `options` as in the kernel's documentation: at most 4095 bytes, relative paths allowed.
 
     Raises OSError: ELOOP when a layer lies in another one, EINVAL when the upper directory's file system cannot be
-    one (overlayfs, NFS) or an option is not known, EPERM without CAP_SYS_ADMIN (in a user namespace: before
-    Linux 5.11). Source: Documentation/filesystems/overlayfs.rst.
+    one (overlayfs, NFS) or an option is not known, EPERM in a user namespace before Linux 5.11.
+    Source: Documentation/filesystems/overlayfs.rst.
     """
-    _mount("overlay", at, "overlay", MS_NOSUID | MS_NODEV, options)
+    mount("overlay", at, "overlay", MS_NOSUID | MS_NODEV, options)
 
 
-def detach(at: str) -> None:
-    """Take the mount at `at` away, and everything beneath it, now from sight and for good when nobody uses it.
+def pivot_root(new: str, old: str) -> None:
+    """Make the mount at `new` the root of the mount namespace, and put the old root at `old`.
 
-    Raises OSError: EINVAL when it is no mount point. Source: umount2(2), MNT_DETACH.
+    Raises OSError: EINVAL when `new` is no mount point, its parent or the old root is shared, or the root is the
+    initial ramfs; EBUSY when `new` is the root already. Source: pivot_root(2).
     """
-    check(LIBC.umount2(ctypes.c_char_p(os.fsencode(at)), ctypes.c_int(MNT_DETACH)), at)
+    syscall("pivot_root", _bytes(new), _bytes(old), path=new)
+
+
+def change_root(new: int) -> None:
+    """Make the mount whose root directory is open as `new` our root, and let go of the old one entirely.
+
+    Afterwards / and the working directory are the new root, and no path leads to the old one: it goes out of the
+    namespace with all its mounts, unseen by any other. Raises OSError as pivot_root. Source: pivot_root(2), NOTES.
+    """
+    old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fchdir(new)
+        pivot_root(".", ".")
+        os.fchdir(old)
+        propagate(".", MS_REC | MS_SLAVE)  # or the detaching would reach the peers of the old root
+        detach(".")
+    finally:
+        os.close(old)
+    os.chdir("/")
+
+
+def move_root(new: int) -> None:
+    """Move the mount whose root directory is open as `new` over /, and change into it: for an initial ramfs only.
+
+    The old root stays beneath it, so this holds nobody with CAP_SYS_CHROOT or CAP_SYS_ADMIN. Raises OSError EINVAL
+    when `new` is no mount point or its parent is shared. Source: mount(2), MS_MOVE; chroot(2).
+    """
+    os.fchdir(new)
+    mount(".", "/", "", MS_MOVE)
+    os.chroot(".")
+    os.chdir("/")
 
 
 def sync_filesystem(fd: int) -> None:
-    """Write the file system that holds `fd` out to its disk, and wait for it.
-
-    Raises OSError: EIO, ENOSPC, EDQUOT when something could not be written. Source: syncfs(2).
-    """
-    check(LIBC.syncfs(ctypes.c_int(fd)))
+    """Write the file system that holds `fd` out to its disk. Raises OSError EIO, ENOSPC, EDQUOT. Source: syncfs(2)."""
+    check(LIBC.syncfs(fd))

@@ -6,15 +6,11 @@ import ctypes
 
 from redpak.kernel.libc import LIBC, check
 
-PTRACE_CONT = 7
-PTRACE_SEIZE = 0x4206
-PTRACE_O_EXITKILL = 0x00100000
+PTRACE_CONT, PTRACE_SEIZE, PTRACE_O_EXITKILL = 7, 0x4206, 0x00100000
 
 
 def _ptrace(request: int, pid: int, data: int) -> None:
-    check(
-        int(LIBC.ptrace(ctypes.c_long(request), ctypes.c_int(pid), ctypes.c_void_p(0), ctypes.c_void_p(data)))
-    )
+    check(LIBC.ptrace(ctypes.c_long(request), pid, None, ctypes.c_void_p(data)))
 
 
 def seize(pid: int) -> None:

@@ -265,9 +265,16 @@ def cgroups() -> Finding:
         return Finding(name=name, grade="ok", found=f"version 2: {controllers}")
     fix = booting("systemd.unified_cgroup_hierarchy=1")
     if os.path.isdir("/sys/fs/cgroup/unified"):
-        return Finding(name=name, grade="note", found="hybrid of versions 1 and 2: no limits", fix=fix)
+        return Finding(
+            name=name,
+            grade="note",
+            found="hybrid of versions 1 and 2: not every limit, and only for root",
+            fix=fix,
+        )
     if os.path.isdir("/sys/fs/cgroup/memory"):
-        return Finding(name=name, grade="note", found="version 1: no limits", fix=fix)
+        return Finding(
+            name=name, grade="note", found="version 1: not every limit, and only for root", fix=fix
+        )
     fix = "mount -t cgroup2 none /sys/fs/cgroup"
     return Finding(name=name, grade="note", found="not mounted: no limits", fix=fix)
 

@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from redpak.engine import bwrap, supervise
-from redpak.kernel import process
+from redpak.kernel import process, seccomp
 from redpak.origin import DEFAULT
 from redpak.plan.model import CHOICES, Capability, Choice, Namespace, Plan, SetVar
 from redpak.plan.ops import Bind, Dev, Proc, Symlink, Tmpfs
@@ -162,7 +162,7 @@ def _become(start: Callable[[], int | None], saying: int, parent: int, filter_: 
             os.dup2(saying, 2)
         if filter_:
             process.no_new_privileges()
-            process.filter_calls(filter_)
+            seccomp.load(filter_)
         ended = start()
         code = 125 if ended is None else ended
     except BaseException as error:  # noqa: BLE001 - it must end here, and say why

@@ -30,7 +30,8 @@ from redpak.plan import wire
 with open(sys.argv[1], "rb") as file:
     plan = wire.read(file.read())
 try:
-    code = run(plan, force="force" in sys.argv, strict="strict" in sys.argv, bwrap=os.environ.pop("TEST_BWRAP", ""))
+    bwrap, engine = os.environ.pop("TEST_BWRAP", ""), os.environ.pop("TEST_ENGINE", "") or None
+    code = run(plan, force="force" in sys.argv, strict="strict" in sys.argv, bwrap=bwrap, engine=engine)
 except RedpakError as error:
     print(f"{type(error).__name__}: {error.message} ({error.hint})", file=sys.stderr)
     code = error.code

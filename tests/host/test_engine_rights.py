@@ -189,11 +189,11 @@ def test_a_resource_limit_is_set(launch: Launcher) -> None:
     assert (code, out) == (0, "64\n128\n0\n")
 
 
-def test_a_control_group_limit_is_refused_not_ignored(launch: Launcher) -> None:
-    limit = Limit(node="/nowhere", key="memory.max", value="512M", because=HERE)
+def test_a_limit_that_no_group_can_have_is_refused_not_ignored(launch: Launcher) -> None:
+    limit = Limit(node="/nowhere", key="io.cost.qos", value="8:0 enable=1", because=HERE)
     code, out, err = launch(shell("echo started", limits=(limit,)))
     assert (code, out) == (3, "")
-    assert "'memory.max'" in err
+    assert "io.cost.qos" in err
 
 
 @pytest.mark.needs("root")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from redpak.errors import NotFound, Refused
 from redpak.node import generations, install
 from redpak.node.site import site_of
 from redpak.packages.transaction import RpmFailed
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, Program
 from tests.host.package_site import Place, comes, goes, snapshot
 from tests.rpms import Config, Maker
 
@@ -262,3 +263,26 @@ def test_the_disk_of_a_killed_command_is_given_back(node: Place, maker: Maker) -
     assert install.recover(str(node.path))
     assert not left.exists() and not never.exists()
     assert not install.unfinished(str(node.path))
+
+
+def test_a_prepared_tree_goes_with_its_generation(node: Place, maker: Maker, redpak: Program) -> None:
+    node.change(app(maker, "1"))
+    with tempfile.TemporaryDirectory(prefix="rp-", dir="/tmp") as runtime:
+        redpak.environ["REDPAK_RUNTIME_DIR"] = runtime
+        config = "headers: {alias: n}\nexports:\n  - {mode: Restricted, mount: /app, path: $NODE_PATH/usr}\n"
+        config += "".join(
+            f"  - {{mode: Restricted, mount: {at}, path: {at}}}\n"
+            for at in ("/usr", "/bin", "/lib", "/lib64")
+        )
+        (node.path / "etc").mkdir(exist_ok=True)
+        (node.path / "etc/redpak.yaml").write_text(config)
+        try:
+            assert redpak("warm", node.path).code == 0
+            shown = redpak("run", "--no-frozen", node.path, "/bin/cat", "/app/bin/app")
+            assert shown.out == "app 1\n", shown
+            assert str(node.path) in redpak("warm").out
+            node.change(comes(app(maker, "2"), "upgrade", replaces=["app-1-1.x86_64"]))
+            assert redpak("run", node.path, "/bin/cat", "/app/bin/app").out == "app 2\n"
+            assert redpak("warm").out == ""
+        finally:
+            redpak("cool", "--all")

@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,7 +154,7 @@ def judge(found: dict[str, list[str]], allowed: set[str]) -> None:
 
 @pytest.mark.needs("userns", "bwrap")
 @pytest.mark.parametrize("net", ["disabled", "enabled"])
-@pytest.mark.parametrize("way", ["helper", "python"])
+@pytest.mark.parametrize("way", ["helper", "python", "native", "native-python", "prepared"])
 def test_no_probe_gets_out(
     tree: Path, redpak: Any, baits: dict[str, Any], bwrap: str, net: str, way: str
 ) -> None:
@@ -170,12 +171,22 @@ def test_no_probe_gets_out(
         )
     baits["pool"] = str(tree.parent)
     baits["readonly"] = ["/bin", "/lib", "/usr/share", "/nodes/platform/usr", "/nodes/app/usr"]
-    argv = [*redpak.argv, "run", "--no-frozen", "--bwrap", bwrap, str(tree), "--"]
+    engine = ["--engine", "native"] if way.startswith("native") else ["--bwrap", bwrap]
+    argv = [*redpak.argv, "run", "--no-frozen", *engine, str(tree), "--"]
     argv += ["/bin/python3", "-I", "/nodes/app/usr/probes.py", json.dumps(baits)]
     env = {**redpak.environ, "ESC_SECRET": SECRET, "TERM": "xterm"}
-    if way == "python":
+    if way.endswith("python"):
         env["REDPAK_NO_HELPER"] = "1"
-    code, said = under_a_terminal(argv, env)
+    with contextlib.ExitStack() as stack:
+        if way == "prepared":
+            runtime = stack.enter_context(tempfile.TemporaryDirectory(prefix="rp-", dir="/tmp"))
+            redpak.environ["REDPAK_RUNTIME_DIR"] = env["REDPAK_RUNTIME_DIR"] = runtime
+            assert redpak("warm", "--bwrap", bwrap, str(tree)).code == 0
+            stack.callback(redpak, "cool", "--all")
+        code, said = under_a_terminal(argv, env)
+        if way in {"native", "prepared"}:
+            shown = redpak("run", "--no-frozen", *engine, str(tree), "--", "/bin/cat", "/proc/1/cmdline")
+            assert "redpak-join" in shown.out, shown
     found = verdicts(said)
     # the network is the caller's when the family shares it: loopback is then reachable, and meant to be
     judge(found, {"loopback", "vsock"} if net == "enabled" else set())

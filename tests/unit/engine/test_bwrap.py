@@ -100,7 +100,7 @@ def test_every_reason_is_told_at_once(tmp_path: Path) -> None:
         bind("/b", tmp_path, kind="file", mode="RestrictedFile"),
         Symlink(dst="/l", target="x", because=HERE),
         InheritFd(dst="/i", fd=12, because=HERE),
-        limits=(Limit(node="/node", key="pids.max", value="1", because=HERE),),
+        limits=(Limit(node="/node", key="io.cost.qos", value="8:0 enable=1", because=HERE),),
         rlimits=(Rlimit(name="files", soft=1, hard=1, because=HERE),),
         capabilities=(Capability(name="CAP_NONE", because=HERE),),
         choices={"hostname": "x" * 65, "smack": "label", "user": "no-such-user"},
@@ -109,7 +109,7 @@ def test_every_reason_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(Unfit) as told:
         bwrap.lower(made, host())
     said = told.value.message
-    for part in ("none' of '/a' is missing", "takes a file", "descriptor 12", "'pids.max'", "'files'", "'CAP_NONE'",
+    for part in ("none' of '/a' is missing", "takes a file", "descriptor 12", "'io.cost.qos'", "'files'", "'CAP_NONE'",
                  "too long", "no SMACK", "no user 'no-such-user'", "'/run/none' is not there"):  # fmt: skip
         assert part in said, part
     assert len(told.value.reasons) == 10

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from redpak.engine.locate import interpreter, locate, program
+from redpak.engine.interpreter import interpreter
+from redpak.engine.locate import locate, program
 from redpak.errors import CannotRun, NoProgram
 from redpak.plan.model import SetVar
 from redpak.plan.ops import Dev, Dir, File, Proc, Symlink

@@ -72,7 +72,7 @@ def test_a_range_of_descriptors_is_closed() -> None:
 
 def test_an_unknown_machine_has_no_numbers() -> None:
     assert libc.number("openat2") == 437
-    with pytest.raises(KeyError):
+    with pytest.raises(OSError, match="no_such_call is not known"):
         libc.number("no_such_call")
     with pytest.raises(OSError, match="argument"):
         files.close_range(5, 4)
@@ -179,11 +179,7 @@ def test_a_program_is_assembled_as_the_kernel_reads_it() -> None:
 
 def test_programs_that_are_too_long_are_refused() -> None:
     inner = bpf.Program()
-    for _ in range(256):
-        inner.answer(bpf.RET_ALLOW)
-    with pytest.raises(ValueError, match="too long"):
-        bpf.Program().only_for(1, inner)
-    for _ in range(bpf.MAX_INSTRUCTIONS):
+    for _ in range(bpf.MAX_INSTRUCTIONS + 1):
         inner.answer(bpf.RET_ALLOW)
     with pytest.raises(ValueError, match="at most"):
         inner.assemble()

@@ -1,0 +1,86 @@
+"""What the commands for running sandboxes share: their options, their JSON, their control groups."""
+
+from __future__ import annotations
+
+from redpak.cli import grouped
+from redpak.cli.options import Argument, Option
+from redpak.errors import RedpakError, Refused
+from redpak.state import logfile, proc, sandboxes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from redpak.state.proc import Pid
+    from redpak.state.sandboxes import Sandbox
+
+TARGET = Argument(name="ID", help="an id of 'redpak ps' or its beginning, a name, or the path of a node")
+TARGETS = Argument(name="ID", help=TARGET.help, kind="some")
+JSON = Option(name="json", help="print JSON")
+
+
+def document(one: Sandbox) -> dict[str, Any]:
+    """Return the JSON document of a sandbox; its keys are the same whatever it is."""
+    return {
+        "id": one.id,
+        "name": one.name,
+        "node": one.node,
+        "command": list(one.command),
+        "status": "paused" if is_paused(one) else one.status,
+        "detached": one.detached,
+        "engine": one.engine,
+        "user": one.uid,
+        "pid": _pid(one.main),
+        "init_pid": _pid(one.init),
+        "launcher_pid": _pid(one.launcher),
+        "supervisor_pid": _pid(one.supervisor),
+        "started": logfile.stamp(one.started),
+        "ended": logfile.stamp(one.ended) if one.ended else None,
+        "code": one.code,
+        "oom": one.oom,
+        "reason": one.reason,
+    }
+
+
+def _pid(one: Pid | None) -> int | None:
+    return one.pid if one is not None and proc.alive(one) else None
+
+
+def is_paused(one: Sandbox) -> bool:
+    """Tell whether a sandbox is frozen."""
+    try:
+        group = grouped.of(one)
+        return group is not None and group.frozen()
+    except (RedpakError, OSError):  # it ends just now
+        return False
+
+
+def main_of(one: Sandbox) -> Pid:
+    """Return the program of a sandbox. Raises Refused where it does not run (yet, or any more)."""
+    if one.main is None or not proc.alive(one.main):
+        raise Refused(f"the program of {one.called} does not run", hint="Run 'redpak ps'.")
+    return one.main
+
+
+def for_each(targets: Sequence[str], act: Callable[[str], None]) -> int:
+    """Do something to each target, whatever becomes of the others; raise what failed at the end, all at once."""
+    faults: list[RedpakError] = []
+    for target in targets:
+        try:
+            act(target)
+        except RedpakError as error:
+            faults.append(error)
+    if not faults:
+        return 0
+    if len(faults) == 1:
+        raise faults[0]
+    worst = type(faults[0]) if len({type(one) for one in faults}) == 1 else RedpakError
+    raise worst("; ".join(one.message for one in faults), hint=faults[0].hint)
+
+
+def find_each(targets: Sequence[str], *, ended: bool = False) -> list[Sandbox]:
+    """Return the sandboxes that words mean; raises for all that mean none at once."""
+    found: list[Sandbox] = []
+    for_each(targets, lambda target: found.append(sandboxes.find(target, ended=ended)))
+    return found

@@ -1,0 +1,1 @@
+"""Run containers as the OCI runtime specification asks."""

@@ -1,0 +1,1 @@
+"""What runs: records of sandboxes, found processes, logs and events."""

@@ -1,0 +1,145 @@
+"""Many commands at once, and commands that are killed at any moment: one answer each, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.host.oci_site import Site
+
+pytestmark = pytest.mark.needs("userns", "program:busybox")
+FOREVER = ("sleep", "1000")
+QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+@pytest.fixture
+def oci(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    yield site
+    site.clean()
+
+
+def codes(started: list[subprocess.Popen[bytes]]) -> list[int]:
+    return [one.wait(60) for one in started]
+
+
+def groups(oci: Site) -> list[Path]:
+    """Return every control group of this test's containers."""
+    return [at for top in oci.groups() for at in top.iterdir() if at.is_dir()]
+
+
+def test_of_many_who_create_the_same_container_one_does(oci: Site) -> None:
+    bundle = oci.bundle("a", *FOREVER)
+    ended = codes([oci.popen("create", "--bundle", bundle, "a", **QUIET) for _ in range(6)])
+    assert sorted(ended) == [0, 1, 1, 1, 1, 1]
+    assert oci.state("a")["status"] == "created"
+
+
+def test_of_many_who_start_a_container_one_does(oci: Site) -> None:
+    oci.create("a", "sh", "-c", "echo once >>/tmp/count; sleep 1000", mounts=[])
+    ended = codes([oci.popen("start", "a", **QUIET) for _ in range(6)])
+    assert sorted(ended) == [0, 1, 1, 1, 1, 1]
+    assert oci.state("a")["status"] == "running"
+    while not (count := oci.rootfs / "tmp" / "count").exists():
+        pass
+    assert count.read_text() == "once\n"
+
+
+def test_of_many_who_delete_a_container_one_does(oci: Site) -> None:
+    oci.create("a", *FOREVER)
+    pid = oci.state("a")["pid"]
+    oci("kill", "a", "KILL")
+    oci.ended("a", pid)
+    ended = codes([oci.popen("delete", "a", **QUIET) for _ in range(6)])
+    assert sorted(ended) == [0, 1, 1, 1, 1, 1]
+    assert oci("state", "a").code == 1
+
+
+def test_start_kill_and_delete_may_meet(oci: Site) -> None:
+    for number in range(4):
+        name = f"a{number}"
+        oci.create(name, *FOREVER)
+        pid = oci.state(name)["pid"]
+        words = [["start", name], ["kill", name, "KILL"], ["delete", "--force", name], ["state", name]]
+        random.shuffle(words)
+        ended = codes([oci.popen(*one, **QUIET) for one in words])
+        assert set(ended) <= {0, 1}
+        assert oci("delete", "--force", name).code == 0
+        oci.ended(name, pid)
+        assert oci("state", name).code == 1
+    assert groups(oci) == []
+
+
+def test_fifty_containers_can_be_created_at_once(oci: Site) -> None:
+    names = [f"a{number}" for number in range(50)]
+    bundles = [oci.bundle(name, *FOREVER) for name in names]
+    started = [
+        oci.popen("create", "--bundle", at, name, **QUIET) for name, at in zip(names, bundles, strict=True)
+    ]
+    assert codes(started) == [0] * 50
+    assert oci("list", "--quiet").out.split() == sorted(names)
+    gone = [oci.popen("delete", "--force", name, **QUIET) for name in names]
+    assert codes(gone) == [0] * 50
+    assert os.listdir(oci.root) == []
+    assert groups(oci) == []
+
+
+def killed(oci: Site, after_s: float, *words: str | Path) -> None:
+    """Start a command and kill it a while later."""
+    with oci.popen(*words, **QUIET) as one:
+        time.sleep(after_s)  # a moment of the command's life, not a wait for anything
+        one.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["create", "run", "start", "delete"])
+def test_a_command_may_be_killed_at_any_moment(oci: Site, command: str) -> None:
+    """Whatever is left can be deleted by force, twice, and its id is free again."""
+    hurried = time.monotonic()
+    oci("run", "--bundle", oci.bundle("probe", "true"), "probe")
+    whole_s = time.monotonic() - hurried
+    for number in range(8):
+        name = f"a{number}"
+        bundle = oci.bundle(name, *FOREVER)
+        pid = 0
+        if command in ("start", "delete"):
+            oci.create(name, *FOREVER)
+            pid = oci.state(name)["pid"]
+        words: dict[str, list[str | Path]] = {
+            "create": ["create", "--bundle", bundle, name],
+            "run": ["run", "--bundle", bundle, name],
+            "start": ["start", name],
+            "delete": ["delete", "--force", name],
+        }
+        killed(oci, random.uniform(0, whole_s), *words[command])
+        if command == "create" and oci("state", name).code == 0:
+            pid = oci.state(name)["pid"]
+        for _ in range(2):
+            gone = oci("delete", "--force", name)
+            assert gone.code == 0, gone
+        oci.ended(name, pid)
+        assert os.listdir(oci.root) == [], (command, os.listdir(oci.root))
+        assert groups(oci) == []
+        again = oci("run", "--bundle", oci.bundle(name, "true"), name)
+        assert again.code == 0, again
+
+
+def test_a_pid_that_is_used_again_is_not_killed(oci: Site) -> None:
+    oci.create("a", *FOREVER)
+    pid = oci.state("a")["pid"]
+    oci("kill", "a", "KILL")
+    oci.ended("a", pid)
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        file = oci.root / "a" / "state.json"
+        file.write_text(file.read_text().replace(f'"pid":{pid}', f'"pid":{other.pid}'))
+        assert oci.state("a")["status"] == "stopped"
+        assert oci("kill", "a", "KILL").code == 1
+        assert oci("delete", "--force", "a").code == 0
+        assert other.poll() is None
+        other.kill()
