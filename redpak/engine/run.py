@@ -127,20 +127,7 @@ def start(plan: Plan, options: Options) -> int:
         spec = prepared.use(spec)
     if options.native and not spec.joiner:
         spec = prepared.cold(spec)
-    for note in spec.notes:
-        log.warn(note)
-    for fd in spec.keep:
-        if not is_open(fd):
-            raise Refused(f"descriptor {fd} is not open", hint=f"Start with {fd}<FILE.")
-    reason = locate.program(plan, plan.command[0], os.environ)
-    if reason and not spec.create:
-        raise reason
-    if spec.umask >= 0:
-        os.umask(spec.umask)
-    try:
-        sources.make(spec.create)
-    except OSError as error:
-        raise LaunchFailed(f"cannot make '{error.filename}': {(error.strerror or '').lower()}") from error
+    make_ready(plan, spec)
     if lowered is not None:
         lowered(plan, spec)
     stored = not spec.seccomp or seccomp.store(spec.seccomp, spec.seccomp_path)
@@ -186,6 +173,27 @@ def start(plan: Plan, options: Options) -> int:
     if ended.bwrap == prepared.GONE and spec.joiner and prepared.drop(plan.node):
         return start(plan, options)
     raise explained(plan, ended.bwrap)
+
+
+def make_ready(plan: Plan, spec: LaunchSpec) -> None:
+    """Tell what could not be done as asked, look whether all is there, and make what has to be made.
+
+    Sets this process's umask. Raises Refused, NoProgram, CannotRun and LaunchFailed.
+    """
+    for note in spec.notes:
+        log.warn(note)
+    for fd in spec.keep:
+        if not is_open(fd):
+            raise Refused(f"descriptor {fd} is not open", hint=f"Start with {fd}<FILE.")
+    reason = locate.program(plan, plan.command[0], os.environ)
+    if reason and not spec.create:
+        raise reason
+    if spec.umask >= 0:
+        os.umask(spec.umask)
+    try:
+        sources.make(spec.create)
+    except OSError as error:
+        raise LaunchFailed(f"cannot make '{error.filename}': {(error.strerror or '').lower()}") from error
 
 
 def explained(plan: Plan, code: int) -> RedpakError:

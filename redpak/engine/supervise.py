@@ -133,7 +133,7 @@ def _child(
     os.execve(argv[0], argv, {})
 
 
-class _Terminal:
+class Terminal:
     """The state of our terminal, to be put back; nothing where we are in its background: it is another's then."""
 
     def __init__(self) -> None:
@@ -221,7 +221,7 @@ def _stop_with_program() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTSTP,))
 
 
-def _wait(pid: int, spec: LaunchSpec, *, session: bool, nohup: bool) -> int:
+def wait(pid: int, spec: LaunchSpec, *, session: bool, nohup: bool) -> int:
     """Wait for bwrap to end, handing signals on meanwhile; return its wait status.
 
     `session`: the program has one of its own. `nohup`: a hangup is not for it.
@@ -289,7 +289,7 @@ def supervise(spec: LaunchSpec, joined: dict[int, int], doors: Sequence[int] = (
     placed[above + 1] = _high(writer, above + 2)
     # The order of the helper, which every starter reads: redpak-join knows the first option nowhere else.
     argv = [spec.starter, "--json-status-fd", str(above + 1), "--args", str(above), "--", *spec.program]
-    terminal = _Terminal()
+    terminal = Terminal()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller that ignores it would have us see no child's end
     before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
     parent = os.getpid()
@@ -308,7 +308,7 @@ def supervise(spec: LaunchSpec, joined: dict[int, int], doors: Sequence[int] = (
             trace.seize(pid)  # lest a ^C that the program handles kills bwrap, and bwrap the program
         except OSError:
             pass  # forbidden here: then ^C ends the sandbox, as with bwrap alone
-        ended = _wait(pid, spec, session=session, nohup=nohup)
+        ended = wait(pid, spec, session=session, nohup=nohup)
         code = _exit_code(reader)
     finally:
         os.close(reader)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from redpak import log
-from redpak.engine import bwrap, host, locate, sources
+from redpak.engine import bwrap, host
 from redpak.engine.spec import Blob, LaunchSpec
-from redpak.errors import LaunchFailed, Refused, Usage
+from redpak.errors import Refused, Usage
 from redpak.plan.ops import Bind
 
 TYPE_CHECKING = False
@@ -85,20 +85,7 @@ def prepared(plan: Plan, options: Options) -> LaunchSpec:
         _can_confine(here.bwrap)
         plan = commands.settle_sources(plan, here.bwrap)
     spec = bwrap.lower(plan, here, force=options.force, strict=options.strict)
-    for note in spec.notes:
-        log.warn(note)
-    for fd in spec.keep:
-        if not run.is_open(fd):
-            raise Refused(f"descriptor {fd} is not open", hint=f"Start with {fd}<FILE.")
-    reason = locate.program(plan, plan.command[0], os.environ)
-    if reason and not spec.create:
-        raise reason
-    if spec.umask >= 0:
-        os.umask(spec.umask)
-    try:
-        sources.make(spec.create)
-    except OSError as error:
-        raise LaunchFailed(f"cannot make '{error.filename}': {(error.strerror or '').lower()}") from error
+    run.make_ready(plan, spec)
     if options.lowered is not None:
         options.lowered(plan, spec)
     spec = run.inherit(spec)
@@ -163,7 +150,7 @@ def foreground(box: Box, spec: LaunchSpec, group: Any = None) -> int:
     from redpak.engine.native import start as native
 
     nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    terminal = supervise._Terminal()  # the same for both engines
+    terminal = supervise.Terminal()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, supervise.CAUGHT)
     try:
@@ -181,7 +168,7 @@ def foreground(box: Box, spec: LaunchSpec, group: Any = None) -> int:
             running.release()
             # our child is process 1, and the program is its first child
             how = spec.but(pidns=False)
-            status = supervise._wait(running.pid, how, session=box.process.new_session, nohup=nohup)
+            status = supervise.wait(running.pid, how, session=box.process.new_session, nohup=nohup)
         finally:
             running.close()
     finally:
