@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from redpak.engine.native import tree
@@ -75,3 +76,15 @@ def failing(act: Callable[[], object]) -> int:
     except OSError as error:
         return error.errno or -1
     return 0
+
+
+def ended(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def own_cgroup(at: Path) -> Path:
+    """Mount the cgroup2 hierarchy here and return a new group in it."""
+    mount.mount("cgroup2", str(at), "cgroup2")
+    group = at / f"redpak-kernel-{os.getpid()}"
+    group.mkdir()
+    return group
