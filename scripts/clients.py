@@ -1,7 +1,8 @@
 """Run client scripts that somebody put beside the checkout over a runtime, and see that every step of them passes.
 
 `python -m scripts.clients DIRECTORY RUNTIME [NAME…]`, as root. The scripts end with a line 'TOTAL … N pass, M fail'.
-They may add users and write to /home: an overlay in a mount namespace takes that.
+They may add users and write to /home: an overlay in a mount namespace takes that. REDPAK_CLIENTS_PATIENCE=3: this
+machine is slow, so what the scripts wait for may take thrice as long.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 # Name: (script, its words after the runtime, how many steps there are at least).
@@ -22,7 +24,20 @@ CLIENTS = {
     "ctr": ("ctr-smoke.sh", [], 24),
     "docker": ("docker-smoke.sh", [], 42),
 }
+# Steps that some kernels have no means for, whatever the runtime: what fails there, and why.
+LACKING = {
+    ("podman-rootless", "run-sysctl"): (
+        ["unshare", "--user", "--map-root-user", "--net", "test", "-e", "/proc/sys/net/core/somaxconn"],
+        "networks of ordinary users have no net.core.somaxconn in this kernel",
+    ),
+}
 TIMEOUT_S = 900
+PATIENCE = int(os.environ.get("REDPAK_CLIENTS_PATIENCE") or 1)
+# Waits of the scripts, for machines that are slower than those that they were written on.
+SLOWER = {
+    "sleep": "#!/bin/sh\nexec /bin/sleep {repeated}\n",
+    "timeout": '#!/bin/sh\nlimit=$1\nshift\nexec /usr/bin/timeout "$((limit * {patience}))" "$@"\n',
+}
 # $1: a scratch directory for the layers. A tmpfs would count as memory of the cgroup that is limited in tests.
 APART = """
 set -e
@@ -35,51 +50,67 @@ exec "$@"
 """
 
 
+def lacking(name: str) -> dict[str, str]:
+    """Return the steps of a client that this kernel has no means for, and why."""
+    return {
+        step: why
+        for (client, step), (argv, why) in LACKING.items()
+        if client == name and subprocess.run(argv, check=False, capture_output=True).returncode
+    }
+
+
+def slower(folder: Path, patience: int) -> str:
+    """Put programs into a folder that wait longer than those that they stand for; return a PATH with it."""
+    if patience > 1:
+        folder.mkdir()
+        for program, text in SLOWER.items():
+            at = folder / program
+            at.write_text(text.format(patience=patience, repeated=" ".join(['"$1"'] * patience)))
+            at.chmod(0o755)
+    return f"{folder}:{os.environ.get('PATH', os.defpath)}"
+
+
+def verdict(name: str, lines: list[str], code: int, excused: Collection[str]) -> str | None:
+    """Return None if a client's script said that every step passed but those that are excused, else what did not."""
+    total = re.search(r"TOTAL .*: (\d+) pass, (\d+) fail", "\n".join(lines[-5:]))
+    if total is None:
+        return f"{name} did not come to its end, exit code {code}"
+    lost = {words[words.index("FAIL") + 1] for words in map(str.split, lines) if "FAIL" in words[:3]}
+    passed, failed, expected = int(total[1]), int(total[2]), CLIENTS[name][2]
+    well = failed == len(lost) and lost <= set(excused) and passed + failed >= expected
+    if not well or code != (1 if lost else 0):
+        return f"{name}: {passed} of {expected} steps passed, {failed} failed, exit code {code}"
+    return None
+
+
 def run(name: str, directory: Path, runtime: Path, scratch: Path) -> str | None:
-    """Run one client's script; return None if every step passed, else what did not."""
-    script, words, expected = CLIENTS[name]
+    """Run one client's script; return None if every step passed that can, else what did not."""
+    script, words, _ = CLIENTS[name]
     layers = scratch / f"{name}-layers"
     layers.mkdir()
     yard = scratch / str(list(CLIENTS).index(name))  # short: podman takes paths of at most 50 bytes
     yard.mkdir()
     inner = [str(directory / script), str(runtime), *words]
-    argv = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "sh",
-        "-c",
-        APART,
-        "clients",
-        str(layers),
-        *inner,
-    ]
-    environ = {
-        key: os.environ[key] for key in ("PATH", "HOME", "LANG", "V", "HIDE_UNIFIED") if key in os.environ
-    }
-    environ |= {"YARD": str(yard), "TERM": "xterm"}
+    apart = ["unshare", "--mount", "--propagation", "private", "sh", "-c", APART, "clients", str(layers)]
+    environ = {key: os.environ[key] for key in ("HOME", "LANG", "V", "HIDE_UNIFIED") if key in os.environ}
+    environ |= {"PATH": slower(scratch / f"{name}-slower", PATIENCE), "YARD": str(yard), "TERM": "xterm"}
     lines: list[str] = []
-    began = time.monotonic()
+    deadline = time.monotonic() + TIMEOUT_S * PATIENCE
     with subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ,
-        errors="replace",
+        [*apart, *inner], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=environ, errors="replace",
     ) as client:  # fmt: skip
         assert client.stdout is not None
         for line in client.stdout:
             lines.append(line.rstrip())
-            if " PASS " not in line:
-                print(f"{name}: {line.rstrip()}", flush=True)
-            if time.monotonic() - began > TIMEOUT_S:
+            print(f"{name}: {line.rstrip()}", flush=True)
+            if time.monotonic() > deadline:
                 client.kill()
-                return f"{name} took more than {TIMEOUT_S} s"
-    total = re.search(r"TOTAL .*: (\d+) pass, (\d+) fail", "\n".join(lines[-5:]))
-    if total is None:
-        return f"{name} did not come to its end"
-    passed, lost = int(total[1]), int(total[2])
-    if lost or passed < expected or client.returncode:
-        return f"{name}: {passed} of {expected} steps passed, {lost} failed, exit code {client.returncode}"
-    return None
+                return f"{name} took more than {TIMEOUT_S * PATIENCE} s"
+    excused = lacking(name)
+    for step, why in excused.items():
+        print(f"{name}: not to be had: {step}: {why}", flush=True)
+    return verdict(name, lines, client.returncode, excused)
 
 
 def main(words: list[str]) -> int:

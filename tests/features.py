@@ -109,6 +109,7 @@ def loop() -> str | None:
         return works("unshare", "--mount", "sh", "-c", f"PATH=$PATH:/sbin:/usr/sbin; {script}")
 
 
+CNI = ("/usr/lib/cni", "/usr/libexec/cni", "/opt/cni/bin")  # Debian, Fedora, and who follows the documents
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -122,6 +123,11 @@ def cgroup_v1() -> str | None:
         if not (CGROUP / name / "tasks").exists()
     ]
     return f"there is no cgroup v1 hierarchy of {', '.join(lacking)}" if lacking else None
+
+
+def cni() -> str | None:
+    """Return the directory of the plugins by which pods get a network."""
+    return next((place for place in CNI if os.access(f"{place}/ptp", os.X_OK)), None)
 
 
 def own_cgroup() -> Path:
@@ -235,6 +241,8 @@ def missing(feature: str) -> str | None:
             return works("podman", "--version") or works("conmon", "--version")
         case "containerd":
             return works("containerd", "--version") or works("ctr", "--version")
+        case "cni":
+            return None if cni() else f"there are no network plugins in any of {', '.join(CNI)}"
         case "docker":
             return works("dockerd", "--version") or works("docker", "--version")
         case "runc" | "crun":

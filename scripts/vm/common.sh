@@ -12,6 +12,10 @@ make_system() {
     # The checkout stays where it is, also where it lies in one of these.
     $b mkdir -p /run/checkout
     $b mount --bind "$VM_CHECKOUT" /run/checkout
+    if [ -d "${VM_SCRIPTS:-}" ]; then # not below /run, which some of them hide
+        $b mkdir -p /opt/clients
+        $b mount --bind "$VM_SCRIPTS" /opt/clients
+    fi
     for place in /tmp /var/tmp; do $b mount -t tmpfs -o mode=1777 tmpfs $place; done
     $b mkdir -p "$VM_CHECKOUT"
     $b mount --bind /run/checkout "$VM_CHECKOUT"

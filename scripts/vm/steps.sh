@@ -1,4 +1,5 @@
-# What a guest's command is made of: steps that each run pytest, as root or as an ordinary user. Read by bash.
+# What a guest's command is made of: steps that each run pytest, as root or as an ordinary user, or client scripts.
+# Read by bash.
 # shellcheck shell=bash
 # VM_…, STRICT, MAY_SKIP and MUST_HAVE come from the settings.
 failed=()
@@ -8,7 +9,8 @@ mapped=redpak-test-subids # has ranges of subordinate ids
 
 have_users() {
     for user in $ordinary $mapped; do
-        id "$user" >/dev/null 2>&1 || useradd --system --user-group --no-create-home --home-dir /nonexistent \
+        containerd config default >/dev/null # read and translated for the first time: dockerd waits 15 s for it
+    id "$user" >/dev/null 2>&1 || useradd --system --user-group --no-create-home --home-dir /nonexistent \
             --shell /usr/sbin/nologin "$user"
         install -d -o "$user" -g "$user" -m 700 "/tmp/home-$user" "/tmp/scratch-$user"
     done
@@ -34,12 +36,13 @@ ended() {
 environment_of() {
     environment=(PATH="$PATH" LANG=C.UTF-8 HOME="$1" TMPDIR="$2" USER="$3" LOGNAME="$3" REDPAK_VM=1
         REDPAK_TEST_STRICT="$STRICT" REDPAK_TEST_MAY_SKIP="$MAY_SKIP" REDPAK_TEST_MUST_HAVE="$MUST_HAVE"
-        REDPAK_TEST_ONLY_NEEDS="${ONLY_NEEDS:-}" REDPAK_RACES=10 REDPAK_KILLS=3 REDPAK_STARTS=20 PYTHONUNBUFFERED=1)
+        REDPAK_TEST_ONLY_NEEDS="${ONLY_NEEDS:-}" REDPAK_TEST_PROBE="$VM_CHECKOUT/.dev/probe"
+        REDPAK_RACES=10 REDPAK_KILLS=3 REDPAK_STARTS=20 PYTHONUNBUFFERED=1)
 }
 
 # Each test is a line, so that whoever waits sees what runs; one that takes longer than 100 s tells where it is.
 pytest=("$python" -m pytest -v --color=no -p no:cacheprovider -p no:hypothesispytest --tb=short --durations=5 --durations-min=5
-    -o faulthandler_timeout=100)
+    -p tests.telling)
 options=()
 paths=()
 eval "options=($VM_WORDS) paths=($VM_PATHS)" # both are quoted lists of words
@@ -90,6 +93,37 @@ as_user() {
                 "${pytest[@]}" "$@" "${options[@]}" </dev/null
         ) || code=$?
     fi
+    ended "$title" $code $((SECONDS - began))
+}
+
+# Programs that set filters use the old tables where the kernel (user-mode Linux) has no new ones.
+have_filters() {
+    unshare --net iptables -t nat -N probe 2>/dev/null && return
+    for program in iptables ip6tables; do
+        ln -sf "/usr/sbin/$program-legacy" "/etc/alternatives/$program"
+        for table in filter nat; do $program -t $table -S >/dev/null; done # they load modules, with a program in /run
+    done
+}
+
+# clients NAME…: somebody's scripts for these programs, every step of each, over our runtime. They run in a group below
+# the first one, as on any machine: dockerd looks there for a limit of swap. It is delegated to the user of the script
+# for podman, as systemd would do it, else there is no memory to limit for an ordinary user.
+clients() {
+    local title="the client scripts: $*" began=$SECONDS code=0 group=/sys/fs/cgroup/clients user=yarduser controllers
+    printf '== %s\n' "$title"
+    have_filters
+    mount -t tmpfs tmpfs /var/lib/dpkg/info # 'podman info' reads all of it over and over, to tell versions
+    containerd config default >/dev/null # read and translated for the first time: dockerd waits 15 s for it
+    id "$user" >/dev/null 2>&1 || useradd --create-home "$user"
+    mkdir -p "$group/script"
+    read -ra controllers <"$group/cgroup.controllers"
+    for controller in "${controllers[@]}"; do echo "+$controller" >"$group/cgroup.subtree_control"; done
+    chown -R "$user:" "$group"
+    (
+        echo $BASHPID >"$group/script/cgroup.procs"
+        exec "${limited[@]}" env -i PATH="$PATH" LANG=C.UTF-8 HOME=/root REDPAK_CLIENTS_PATIENCE=$((3 * VM_PATIENCE)) \
+            "$python" -m scripts.clients /opt/clients "$VM_CHECKOUT/.venv/bin/redpak-oci" "$@" </dev/null
+    ) || code=$?
     ended "$title" $code $((SECONDS - began))
 }
 

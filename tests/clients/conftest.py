@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients import image
+from tests.clients.kubelet import HANDLERS, Kubelet, Pod
 from tests.clients.podman import Podman
 from tests.clients.world import World
 
@@ -38,3 +39,24 @@ def root_podman(podman: Podman) -> Podman:
     if podman.rootless:
         pytest.skip("a choice: limits are root's here")
     return podman
+
+
+@pytest.fixture(scope="session")
+def kubelet(world: World) -> Iterator[Kubelet]:
+    """Return containerd as a kubelet sees it."""
+    made = Kubelet(world)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module", params=HANDLERS)
+def handler(request: pytest.FixtureRequest) -> str:
+    """Return the name of a runtime handler: what it says of a pod has to hold under runc as well."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def pod(kubelet: Kubelet, handler: str) -> Iterator[Pod]:
+    """Return a pod that a module's tests share."""
+    with Pod(kubelet, handler) as made:
+        yield made

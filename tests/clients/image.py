@@ -48,8 +48,8 @@ def root_files() -> bytes:
     return out.getvalue()
 
 
-def write(to: Path) -> None:
-    """Write an archive that `docker load`, `podman load` and `ctr images import` read.
+def write(to: Path, *, name: str = NAME, command: tuple[str, ...] = ("/bin/sh",)) -> None:
+    """Write an archive that `docker load`, `podman load` and `ctr images import` read: an image that runs `command`.
 
     Source: the image specification of Docker, version 1.2: manifest.json, a configuration and the layers.
     """
@@ -60,13 +60,13 @@ def write(to: Path) -> None:
                 os.uname().machine, os.uname().machine
             ),
             "os": "linux",
-            "config": {"Env": ["PATH=/bin"], "Cmd": ["/bin/sh"]},
+            "config": {"Env": ["PATH=/bin"], "Cmd": list(command)},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
             "history": [{"created_by": "made for a test"}],
         }
     ).encode()
     config_name = f"{hashlib.sha256(config).hexdigest()}.json"
-    listed = [{"Config": config_name, "RepoTags": [f"{NAME}:latest"], "Layers": ["layer.tar"]}]
+    listed = [{"Config": config_name, "RepoTags": [f"{name}:latest"], "Layers": ["layer.tar"]}]
     with tarfile.open(to, "w") as archive:
         _add(archive, config_name, config)
         _add(archive, "layer.tar", layer)

@@ -84,10 +84,7 @@ class World:
         self.uid = int(words[1])
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         self.first = int(children.split()[0])
-
-    def argv(self, words: list[str], env: dict[str, str], *, user: bool = False) -> list[str]:
-        """Return the command line that runs a program inside, with exactly this environment."""
-        enter = [
+        self.enter = [
             "nsenter",
             f"--target={self.first}",
             "--mount",
@@ -98,6 +95,9 @@ class World:
             "--wdns=/",
             "--",
         ]
+
+    def argv(self, words: list[str], env: dict[str, str], *, user: bool = False) -> list[str]:
+        """Return the command line that runs a program inside, with exactly this environment."""
         become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", "--"] if user else []
         base = {
             "PATH": PATH,
@@ -108,7 +108,7 @@ class World:
         if user:
             base |= {"USER": USER, "XDG_RUNTIME_DIR": f"/run/user/{self.uid}"}
         return [
-            *enter,
+            *self.enter,
             *become,
             "env",
             "-i",
@@ -187,6 +187,17 @@ class World:
         assert str(self.at) not in mounted, f"something is mounted below '{self.at}'"
         shutil.rmtree(self.at)
         assert not kept, f"cgroups are left: {kept}"
+
+
+class Guest(World):
+    """A test guest in the place of a world: it vanishes as a whole, and what manages it can be reached."""
+
+    def __init__(self) -> None:
+        self.at = Path(tempfile.mkdtemp(prefix="rc-"))
+        self.enter: list[str] = []
+
+    def close(self) -> None:
+        """Leave everything to the guest's end."""
 
 
 def removed(folder: Path) -> bool:

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,32 +21,11 @@ import pytest
 from tests.conformance.rig import config
 from tests.conftest import REPOSITORY, Program, Ran
 from tests.host.life_site import configure, gone
+from tests.vm.systemd import MIB, TOP, comes, group_of, shown, vanishes
 
 pytestmark = [pytest.mark.needs("systemd"), pytest.mark.needs("cgroup-v2")]
-MIB = 1 << 20
-TOP = Path("/sys/fs/cgroup")
 BUSYBOX = "/usr/bin/busybox"
 LIMITS = "cgroups: {mem: {max: 96M, swap_max: 0}, pids: {max: 40}},"
-
-
-def shown(unit: str, *names: str) -> dict[str, str]:
-    """Return properties of a unit of the system's manager."""
-    words = [word for name in names for word in ("-p", name)]
-    done = subprocess.run(["systemctl", "show", unit, *words], capture_output=True, text=True, check=True)
-    return dict(line.split("=", 1) for line in done.stdout.splitlines())
-
-
-def group_of(pid: int) -> Path:
-    """Return the directory of a process's group."""
-    return TOP / Path(f"/proc/{pid}/cgroup").read_text().strip().removeprefix("0::/")
-
-
-def vanishes(at: Path) -> bool:
-    """Wait until systemd has removed a group."""
-    end = time.monotonic() + 20
-    while at.exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    return not at.exists()
 
 
 class Scoped:
@@ -122,6 +100,40 @@ def test_a_containers_scope_keeps_its_limits_when_systemd_reloads_and_is_gone_af
     assert vanishes(box.group)
     assert shown(box.unit, "ActiveState") == {"ActiveState": "inactive"}
     assert box("state", box.name).code != 0
+
+
+@pytest.mark.needs("root")
+def test_a_scope_lives_from_create_to_delete(oci: Program, tmp_path: Path) -> None:
+    box = Scoped(oci, tmp_path, {"pids": {"limit": 9}}, "sleep", "600")
+    with (box.bundle / "errors").open("wb") as file:  # it must not hold our pipes
+        argv = [
+            *oci.argv,
+            "--root",
+            str(box.state),
+            "--systemd-cgroup",
+            "create",
+            "--bundle",
+            str(box.bundle),
+            box.name,
+        ]
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=oci.environ, check=False
+        )
+    assert done.returncode == 0, (box.bundle / "errors").read_text()
+    state = json.loads(box("state", box.name).out)
+    assert state["status"] == "created"
+    assert box.said("cgroup.procs").split() == [str(state["pid"])]
+    assert shown(box.unit, "ActiveState", "TasksMax") == {"ActiveState": "active", "TasksMax": "9"}
+    ran = box("start", box.name)
+    assert ran.code == 0, ran
+    assert json.loads(box("state", box.name).out)["status"] == "running"
+    ran = box("kill", box.name, "KILL")
+    assert ran.code == 0, ran
+    assert comes(lambda: json.loads(box("state", box.name).out)["status"] == "stopped")
+    ran = box("delete", box.name)
+    assert ran.code == 0, ran
+    assert vanishes(box.group)
+    assert shown(box.unit, "LoadState") == {"LoadState": "not-found"}
 
 
 @pytest.mark.needs("root")
