@@ -1,14 +1,13 @@
 """How long the commands of an OCI runtime take: redpak-oci beside runc and crun, on the same bundle, as root.
 
-    python bench/oci.py [ROUNDS] [RUNTIME …]
-
 Every round takes the runtimes in a new random order; a wait for the program to end is not counted. Figures are
-medians in milliseconds; the ratio is to runc. Everything happens in a mount namespace of its own, and in control
-groups below /redpak-bench.
+medians in milliseconds; the ratio is to runc. "exec" has the program on the command line, "exec -p" in a file as
+container engines do. Everything happens in a mount namespace of its own, and in control groups below /redpak-bench.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -104,6 +103,12 @@ def measure(rounds: int, programs: list[str], scratch: Path) -> list[Runtime]:
     """Return the runtimes with what their commands took."""
     runtimes = [Runtime(program, scratch) for program in programs]
     short, long = bundle(scratch, "short", ["/bin/true"]), bundle(scratch, "long", ["/bin/sleep", "1000"])
+    process = scratch / "process.json"
+    config = json.loads((long / "config.json").read_text())
+    config["process"]["capabilities"].pop(
+        "ambient", None
+    )  # engines ask for none without the inheritable ones
+    process.write_text(json.dumps({**config["process"], "args": ["/bin/true"]}))
     for one in runtimes:
         placed(long, one, "long")
         one("-", "run", "--detach", "--bundle", str(long), "long")
@@ -113,6 +118,7 @@ def measure(rounds: int, programs: list[str], scratch: Path) -> list[Runtime]:
             for one in runtimes:
                 life(one, short, number)
                 one("exec", "exec", "long", "/bin/true")
+                one("exec -p", "exec", "--process", str(process), "long")
                 one("state", "state", "long")
     finally:
         for one in runtimes:
@@ -122,9 +128,17 @@ def measure(rounds: int, programs: list[str], scratch: Path) -> list[Runtime]:
 
 def main() -> None:
     """Measure and print a table."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+    parser = argparse.ArgumentParser(
+        prog="oci.py", description="Compare redpak-oci with runc and crun, as root."
+    )
+    parser.add_argument(
+        "rounds", nargs="?", type=int, default=30, help="how often each does everything (default: 30)"
+    )
+    parser.add_argument("runtimes", nargs="*", help="their programs (default: this checkout's, runc, crun)")
+    asked = parser.parse_args()
+    rounds = asked.rounds
     found = [shutil.which(name) for name in ("runc", "crun")]
-    programs = sys.argv[2:] or [str(OURS), *(one for one in found if one)]
+    programs = asked.runtimes or [str(OURS), *(one for one in found if one)]
     subreaper()
     with tempfile.TemporaryDirectory(prefix="redpak-bench-") as folder:
         runtimes = measure(rounds, programs, Path(folder))
@@ -138,7 +152,8 @@ def main() -> None:
 def report(runtimes: list[Runtime], rounds: int, what: str) -> None:
     """Print a table of processor time (" cpu": of a command and what it waited for), or of wall-clock time ("")."""
     kinds = [
-        f"{kind}{what}" for kind in ("create", "start", "delete", "create+start+delete", "exec", "state")
+        f"{kind}{what}"
+        for kind in ("create", "start", "delete", "create+start+delete", "exec", "exec -p", "state")
     ]
     print(f"{f'ms, medians of {rounds}':24}" + "".join(f"{kind:>25}" for kind in kinds))
     first = next((one for one in runtimes if one.name == "runc"), runtimes[0])

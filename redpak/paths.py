@@ -15,6 +15,7 @@ RPM_DATABASE = "var/rpm/lib"  # what $REDNODE_VARDIR has always said
 TRUSTED_KEYS = f"{PACKAGES}/keys"
 SEEN_METADATA = f"{PACKAGES}/repos"
 SYSTEM_CONFIG = "/etc/redpak"
+RUNTIME = "REDPAK_RUNTIME_DIR"
 
 # What a system's top directory holds: what programs and people change, what packages bring, and what nobody keeps.
 STATE_TOPS = ("etc", "home", "root", "srv", "var")
@@ -40,6 +41,33 @@ def template_directories() -> tuple[str, ...]:
     """Return where templates are looked for: $REDNODE_TEMPLATE_DIR, /etc/redpak/templates.d, the shipped ones."""
     named = os.environ.get("REDNODE_TEMPLATE_DIR") or os.environ.get("redpak_TMPL")
     return (*((named,) if named else ()), f"{SYSTEM_CONFIG}/templates.d", shipped("node", "templates.d"))
+
+
+def runtime() -> str:
+    """Return this user's runtime directory, whether or not it is there or theirs: `state/place.py` judges that.
+
+    $REDPAK_RUNTIME_DIR, for tests and for hosts that keep it elsewhere. Root's is /run/redpak. Anybody else's lies in
+    $XDG_RUNTIME_DIR or /run/user/UID where one of these belongs to the user alone, else it is /tmp/redpak-UID.
+    """
+    named = os.environ.get(RUNTIME, "")
+    if named.startswith("/"):
+        return named.rstrip("/") or "/"
+    uid = os.geteuid()
+    if uid == 0:
+        return "/run/redpak"
+    for base in (os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
+        if base.startswith("/") and _is_of(base, uid):
+            return os.path.join(base, "redpak")
+    return f"/tmp/redpak-{uid}"
+
+
+def _is_of(base: str, uid: int) -> bool:
+    """Tell whether a directory belongs to a user, and nobody else can change what is in it."""
+    try:
+        at = os.lstat(base)
+    except OSError:
+        return False
+    return at.st_mode & 0o170000 == 0o040000 and at.st_uid == uid and not at.st_mode & 0o022
 
 
 def cache() -> str:

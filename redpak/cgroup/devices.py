@@ -103,11 +103,12 @@ def folded(rules: tuple[DeviceRule, ...]) -> tuple[bool, dict[Where, int]]:
     exceptions = {where: access for where, access in exceptions.items() if access}
     if default:
         return default, exceptions
-    # The kernel wants one entry to grant all parts of an access: give narrow ones what wide ones grant anyway.
+    # The kernel wants one entry to grant all parts of an access: give narrow ones what wide ones grant anyway. But a
+    # node is never made and opened in one (linux/device_cgroup.h), and a list says what was asked for.
     for wide, access in [one for one in exceptions.items() if ANY in one[0]]:
         for where in exceptions:
             if _covers(wide, where):
-                exceptions[where] |= access
+                exceptions[where] |= access & ~MKNOD
     return default, exceptions
 
 

@@ -285,13 +285,19 @@ def _read(path: str) -> str:
 def inherit_cpuset(at: str, *, new: bool = False) -> None:
     """Give a new cpuset group of version 1 the processors and memory nodes of the one above: it begins with none.
 
-    Raises RedpakError. Source: cgroup-v1/cpusets.rst.
+    Whoever makes that one at the same moment may not have got so far: then it is done here, or nobody could enter ours
+    (ENOSPC). Raises RedpakError. Source: cgroup-v1/cpusets.rst.
     """
     above = os.path.dirname(at)
     try:
         for file in ("cpuset.cpus", "cpuset.mems"):
             if new or not layout.read(f"{at}/{file}").strip():
-                apply.put(at, file, layout.read(f"{above}/{file}").strip())
+                words = layout.read(f"{above}/{file}").strip()
+                higher = f"{os.path.dirname(above)}/{file}"
+                if not words and os.path.exists(higher) and os.access(f"{above}/{file}", os.W_OK):
+                    inherit_cpuset(above)
+                    words = layout.read(f"{above}/{file}").strip()
+                apply.put(at, file, words)
     except OSError as error:
         raise cannot_make(at, error) from error
 

@@ -34,8 +34,8 @@ def main(args: Arguments) -> int:
     """Copy it."""
     source, target = parted(args.word("FROM")), parted(args.word("TO"))
     if bool(source[0]) == bool(target[0]):
-        which = "both" if source[0] else "neither"
-        raise Usage(f"{which} of the two paths are inside a sandbox", hint="Write one of them as ID:PATH.")
+        which = "both paths are" if source[0] else "neither of the two paths is"
+        raise Usage(f"{which} inside a sandbox", hint="Write one of them as ID:PATH.")
     one = sandboxes.find(source[0] or target[0])
     root = copying.root_of(running.main_of(one))
     held = [root]

@@ -6,7 +6,7 @@ from redpak.cli import output
 from redpak.cli.options import Arguments, Option
 from redpak.cli.sizes import moment
 from redpak.errors import Usage
-from redpak.state import journal, logfile, place
+from redpak.state import journal, logfile, place, seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 SUMMARY = (
     "Follow life events, one a line: create, start, exit, lost, oom, exec, stop, kill, pause, resume, remove.\n"
-    "A launch in the foreground that stays in Python (control groups, native engine, no launch helper) tells of its\n"
-    "start and exit as well. One by the launch helper or a frozen launcher cannot: nothing of redpak is there to see\n"
-    "it. Other users' events are in their own runtime directories."
+    "A launch in the foreground tells of its start and exit by its launch helper, one that stays in Python by itself.\n"
+    "Where these are killed, the exit is noted by who notices it: this command while it follows, else the next one,\n"
+    "with the code unknown. Other users' events are in their own runtime directories."
 )
 ARGUMENTS = ()
 OPTIONS = (
@@ -47,9 +47,10 @@ def main(args: Arguments) -> int:
     wanted = [(key, value) for key, _, value in filters]
     if args.flag("no-follow"):
         if place.existing():
-            show(journal.past(), wanted, since or 0.0, args)
+            seen.settle()
+            show(seen.once(journal.past()), wanted, since or 0.0, args)
         return 0
-    show(journal.follow(history=since is not None), wanted, since or 0.0, args)
+    show(seen.follow(history=since is not None, reader=1), wanted, since or 0.0, args)
     return 0
 
 
@@ -57,7 +58,6 @@ def show(
     events: Iterable[dict[str, Any]], wanted: list[tuple[str, str]], since: float, args: Arguments
 ) -> None:
     """Print those that were asked for."""
-    import shlex
     from json import dumps
 
     for one in events:
@@ -67,11 +67,20 @@ def show(
             output.write(dumps(one) + "\n")
             continue
         more = " ".join(
-            f"{key}={shlex.join(value) if isinstance(value, list) else value}"
+            f"{key}={shown(value)}"
             for key, value in one.items()
-            if key not in ("time", "event", "id") and value != ""
+            if key not in ("time", "event", "id", "ticks") and value != ""
         )
         output.lines([f"{logfile.stamp(one['time'])} {one['event']:8} {one['id']} {more}".rstrip()])
+
+
+def shown(value: Any) -> str:
+    """Return a value for people: words as a shell takes them."""
+    import shlex
+
+    if value is None:
+        return "unknown"
+    return shlex.join(value if isinstance(value, list) else [str(value)])
 
 
 def fits(one: dict[str, Any], key: str, value: str) -> bool:

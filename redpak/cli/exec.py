@@ -26,7 +26,10 @@ SUMMARY = (
     "filter of system calls, limits and control group of its first program. Its code comes through. Where standard\n"
     "input and output are a terminal, the program gets one of its own."
 )
-ARGUMENTS = (running.TARGET, Argument(name="CMD", help="the program and its arguments", kind="command"))
+ARGUMENTS = (
+    running.TARGET,
+    Argument(name="CMD", help="the program and its arguments; it must be there", kind="command"),
+)
 OPTIONS = (
     Option(
         name="env", short="e", metavar="KEY=VALUE", kind="repeat", help="one more variable; KEY alone: ours"
@@ -77,6 +80,8 @@ def run(one: Sandbox, command: Sequence[str], *, environ: Sequence[str], cwd: st
     """Run a program in a sandbox and return its exit code. `wants`: with a terminal of its own."""
     from redpak.engine.native.enter import enter
 
+    if cwd and not cwd.startswith("/"):
+        raise Usage(f"option '--workdir' cannot be '{cwd}'", hint="Write an absolute path of the sandbox.")
     running.main_of(one)
     if running.is_paused(one):
         raise Refused(f"{one.called} is paused", hint=f"Let it go on: redpak resume {one.called}")
@@ -95,8 +100,11 @@ def run(one: Sandbox, command: Sequence[str], *, environ: Sequence[str], cwd: st
             stdio=(0, 1, 2),
             started=place.start,
         )
-    except BaseException:
+    except BaseException as error:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if type(error) is LaunchFailed:
+            hint = f"Nothing was put in; {one.called} runs on."
+            raise LaunchFailed(error.message, hint=hint) from error
         raise
     try:
         hand_on(started)

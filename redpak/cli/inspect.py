@@ -34,15 +34,16 @@ STATUS = ("Uid", "Gid", "NoNewPrivs", "Seccomp", "CapInh", "CapPrm", "CapEff", "
 
 def main(args: Arguments) -> int:
     """Print it."""
-    found = running.find_each(args.words("ID"), ended=True)
+    found, faults = running.find_each(args.words("ID"), ended=True)
     shown = [document(one, plan=not args.flag("no-plan")) for one in found]
     if args.flag("json"):
         output.json(shown)
-        return 0
-    lines: list[str] = []
-    for each in shown:
-        lines += [*([""] if lines else []), *text(each)]
-    output.lines(lines)
+    else:
+        lines: list[str] = []
+        for each in shown:
+            lines += [*([""] if lines else []), *text(each)]
+        output.lines(lines)
+    running.blame(faults)
     return 0
 
 

@@ -47,7 +47,10 @@ def main(args: Arguments) -> int:
     one = sandboxes.find(args.word("ID"), ended=True)
     if one.entry is None or not one.entry.log:
         hint = "Start it with 'redpak run --detach' to have a log."
-        raise Refused(f"{one.called} runs in the foreground: what it writes is on its terminal", hint=hint)
+        what = (
+            "runs in the foreground: what it writes" if one.lives else "ran in the foreground: what it wrote"
+        )
+        raise Refused(f"{one.called} {what} is on its terminal", hint=hint)
     reader = logfile.Reader(records.opened(one.entry))
     try:
         wanted = (line for line in reader.old() if chosen(line, since, args.value("stream")))

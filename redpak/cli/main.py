@@ -137,7 +137,7 @@ def _dispatch(argv: list[str]) -> int:
         word = argv.pop(0)
         match word:
             case "-h" | "--help":
-                sys.stdout.write(overview())
+                output.write(overview())
                 return 0
             case "-V" | "--version":
                 return _version(argv)
@@ -193,8 +193,11 @@ def _run_noun(name: str, module: ModuleType, words: Sequence[str]) -> int:
         ]
         near = options.nearest(words[0], verbs)
         raise Usage(f"unknown command '{name} {words[0]}'", hint=near or f"Run 'redpak {name} --help'.")
-    (sys.stdout if helped else sys.stderr).write(noun_help(name, module))
-    return 0 if helped else Usage.code
+    if helped:
+        output.write(noun_help(name, module))
+        return 0
+    sys.stderr.write(noun_help(name, module))
+    return Usage.code
 
 
 def run_verb(verb: options.Verb, words: Sequence[str], *, loud: int = 0) -> int:
@@ -203,7 +206,7 @@ def run_verb(verb: options.Verb, words: Sequence[str], *, loud: int = 0) -> int:
         return verb.raw(words, loud)
     args = options.parse(verb, words)
     if args.flag("help"):
-        sys.stdout.write(options.help_text(verb))
+        output.write(options.help_text(verb))
         return 0
     loud += args.count("verbose")
     log.level = log.ERROR if args.flag("quiet") or loud < 0 else min(log.WARNING + loud, log.DEBUG)

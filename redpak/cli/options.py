@@ -118,6 +118,10 @@ class Arguments:
         self._words[name].append(value)
 
 
+NEVER_EMPTY = frozenset(
+    {"N", "SIGNAL", "SIZE", "TIME"}
+)  # metavars: an empty variable of a script is no default
+
 GLOBAL = (
     Option(name="help", short="h", help="show this help"),
     Option(name="verbose", short="v", help="say what is done; twice: all that is needed to replay it"),
@@ -162,12 +166,12 @@ def verb_of(name: str, module: ModuleType) -> Verb:
     )
 
 
-def nearest(word: str, words: Sequence[str]) -> str:
-    """Return a hint 'Did you mean …?' when one of `words` looks like `word`, else ''."""
+def nearest(word: str, words: Sequence[str], before: str = "") -> str:
+    """Return a hint 'Did you mean …?' when one of `words` looks like `word`, else ''. `before` stands before both."""
     import difflib
 
     close = difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6)
-    return f"Did you mean '{close[0]}'?" if close else ""
+    return f"Did you mean '{before}{close[0]}'?" if close else ""
 
 
 def parse(verb: Verb, words: Sequence[str]) -> Arguments:
@@ -193,6 +197,8 @@ def parse(verb: Verb, words: Sequence[str]) -> Arguments:
         if option.choices and value not in option.choices:
             allowed = ", ".join(option.choices)
             raise _usage(verb, f"option '{shown}' cannot be '{value}'", f"Choose one of {allowed}.")
+        if not value and option.metavar in NEVER_EMPTY:
+            raise _usage(verb, f"option '{shown}' cannot be empty")
         return value
 
     while at < len(words):
@@ -208,9 +214,7 @@ def parse(verb: Verb, words: Sequence[str]) -> Arguments:
             name, equals, glued = word[2:].partition("=")
             option = by_long.get(name)
             if option is None:
-                raise _usage(
-                    verb, f"unknown option '--{name}'", nearest(word, [f"--{known}" for known in by_long])
-                )
+                raise _usage(verb, f"unknown option '--{name}'", nearest(name, tuple(by_long), "--"))
             if option.kind == "flag":
                 if equals:
                     raise _usage(verb, f"option '--{name}' takes no value")
@@ -294,7 +298,7 @@ def help_text(verb: Verb) -> str:
     own = dict(verb.codes)
     codes = [(code, own.get(code, means)) for code, means in OWN_CODES]
     if verb.launches:
-        codes += LAUNCH_CODES
+        codes += [(code, own.get(code, means)) for code, means in LAUNCH_CODES]
     lines = [f"Usage: {usage_line(verb)}", "", *folded(verb.summary.replace("\n", " "), 0)]
     if verb.examples:
         lines += ["", "Examples:"]

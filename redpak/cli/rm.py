@@ -32,8 +32,10 @@ def main(args: Arguments) -> int:
 
     def act(target: str) -> None:
         one = sandboxes.find(target, ended=True)
-        if one.lives or one.entry is None:
+        if one.lives:
             raise Refused(f"{one.called} runs", hint=f"End it first: redpak stop {one.called}")
+        if one.entry is None:
+            raise Refused(f"{one.called} ran in the foreground: it has left no record", hint="Leave it out.")
         grouped.forget(one.entry)
         records.remove(one.entry)
         journal.note("remove", one.id, name=one.name)

@@ -50,7 +50,7 @@ OPTIONS = (
     ),
     Option(
         name="why-failed",
-        help="start nothing, say why a start failed: CMD is bubblewrap's exit code and the program's words;"
+        help="start nothing, say why a start failed: CMD is the engine's exit code and the program's words;"
         " launchers ask for it",
     ),
 )
@@ -98,6 +98,7 @@ def main(args: Arguments) -> int:
         lowered=(lambda made, spec: keep(request, refreeze, made, spec)) if may_freeze else None,
         again=(*myself(), "run", "--no-frozen", *request.words(), "--", request.path) if may_freeze else (),
         replan=lambda: plan_for(args, command),
+        begun=True,
     )
 
 
@@ -162,17 +163,17 @@ def report(plan: Plan) -> None:
 
 
 def why_failed(args: Arguments, command: tuple[str, ...]) -> int:
-    """Raise the error that says why bubblewrap ended before the program ran."""
+    """Raise the error that says why the engine ended before the program ran."""
     if len(command) < 2 or not command[0].isdigit():
-        hint = "Give bubblewrap's exit code and the words of the program."
+        hint = "Give the engine's exit code and the words of the program."
         raise Usage("option '--why-failed' needs to know what failed", hint=hint)
     from redpak.engine import prepared
-    from redpak.engine.run import explained
+    from redpak.engine.failed import explained
 
     if int(command[0]) == prepared.GONE and prepared.drop(args.word("PATH")):
         again = (*myself(), "run", *wanted(args).words(), "--", args.word("PATH"), *command[1:])
         os.execv(again[0], again)
-    raise explained(plan_for(args, command[1:]), int(command[0]))
+    raise explained(plan_for(args, command[1:]), int(command[0]), args.value("engine") or "bwrap")
 
 
 def myself() -> tuple[str, ...]:

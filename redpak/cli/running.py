@@ -9,8 +9,10 @@ from redpak.state import logfile, proc, sandboxes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
     from redpak.state.proc import Pid
     from redpak.state.sandboxes import Sandbox
@@ -65,22 +67,38 @@ def main_of(one: Sandbox) -> Pid:
 
 def for_each(targets: Sequence[str], act: Callable[[str], None]) -> int:
     """Do something to each target, whatever becomes of the others; raise what failed at the end, all at once."""
+    blame(tried(targets, act))
+    return 0
+
+
+def tried(targets: Iterable[T], act: Callable[[T], None]) -> list[RedpakError]:
+    """Do something to each target, whatever becomes of the others; return what failed."""
     faults: list[RedpakError] = []
     for target in targets:
         try:
             act(target)
         except RedpakError as error:
             faults.append(error)
+    return faults
+
+
+def blame(faults: Sequence[RedpakError]) -> None:
+    """Raise what failed, if anything did: one error, with the code of all where they have the same."""
     if not faults:
-        return 0
+        return
     if len(faults) == 1:
         raise faults[0]
     worst = type(faults[0]) if len({type(one) for one in faults}) == 1 else RedpakError
     raise worst("; ".join(one.message for one in faults), hint=faults[0].hint)
 
 
-def find_each(targets: Sequence[str], *, ended: bool = False) -> list[Sandbox]:
-    """Return the sandboxes that words mean; raises for all that mean none at once."""
-    found: list[Sandbox] = []
-    for_each(targets, lambda target: found.append(sandboxes.find(target, ended=ended)))
-    return found
+def find_each(targets: Sequence[str], *, ended: bool = False) -> tuple[list[Sandbox], list[RedpakError]]:
+    """Return the sandboxes that words mean, each once, and what is wrong with the words that mean none."""
+    found: dict[str, Sandbox] = {}
+
+    def look(target: str) -> None:
+        one = sandboxes.find(target, ended=ended)
+        found.setdefault(one.id, one)
+
+    faults = tried(targets, look)
+    return list(found.values()), faults

@@ -14,6 +14,7 @@ from redpak.state import sandboxes, usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from redpak.state.sandboxes import Sandbox
@@ -52,20 +53,23 @@ class Look:
 def main(args: Arguments) -> int:
     """Print it."""
     interval_s = max(0.1, span_s(args.value("interval"), "interval")) if args.value("interval") else 1.0
-    looks = look(args, {})
+    found, faults = running.find_each(args.words("ID"))
+    looks = look(found if args.words("ID") else sandboxes.everything(), {})
     if args.flag("no-stream") or not (sys.stdout.isatty() or args.flag("json")):
         time.sleep(SHORT_S)
-        looks = look(args, looks)
+        looks = again(args, looks)
         if args.flag("json"):
             output.json([document(one) for one in looks.values()])
         else:
             output.lines(lines(args, looks))
+        running.blame(faults)
         return 0
+    running.blame(faults)
     from json import dumps
 
     while True:
         time.sleep(interval_s)
-        looks = look(args, looks)
+        looks = again(args, looks)
         if args.flag("json"):
             output.write(dumps([document(one) for one in looks.values()]) + "\n")
         else:
@@ -75,15 +79,14 @@ def main(args: Arguments) -> int:
             return 0
 
 
-def look(args: Arguments, before: dict[str, Look]) -> dict[str, Look]:
-    """Look at what was asked for; what has ended since the first look is left out."""
-    if not args.words("ID"):
-        found = sandboxes.everything()
-    elif not before:
-        found = running.find_each(args.words("ID"))
-    else:
-        now = {one.id: one for one in sandboxes.everything()}
-        found = [now[id_] for id_ in before if id_ in now]
+def again(args: Arguments, before: dict[str, Look]) -> dict[str, Look]:
+    """Look once more at what was asked for; what has ended since is left out."""
+    now = sandboxes.everything()
+    return look([one for one in now if not args.words("ID") or one.id in before], before)
+
+
+def look(found: Sequence[Sandbox], before: dict[str, Look]) -> dict[str, Look]:
+    """Look at sandboxes."""
     looks: dict[str, Look] = {}
     for one in found:
         try:

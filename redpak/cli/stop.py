@@ -39,7 +39,7 @@ def main(args: Arguments) -> int:
     """Stop them."""
     patience_s = span_s(args.value("time"), "time") if args.value("time") else PATIENCE_S
     what = ending.number(args.value("signal") or "TERM")
-    found = running.find_each(args.words("ID"), ended=True)
+    found, faults = running.find_each(args.words("ID"), ended=True)
     for one in found:
         if not one.lives:
             log.info(f"{one.called} has ended already")
@@ -53,9 +53,10 @@ def main(args: Arguments) -> int:
     for one in late:
         log.info(f"{one.called} did not end within {patience_s:g} s: killing it")
     late += [one for one in found if one not in asked]
-    for one in late:
-        kill(one)
-    return running.for_each([one.id for one in late], lambda id_: gone(found, id_))
+    faults += running.tried(late, kill)
+    faults += running.tried(late, gone)
+    running.blame(faults)
+    return 0
 
 
 def ask(one: Sandbox, what: int, patience_s: float) -> bool:
@@ -88,9 +89,8 @@ def kill(one: Sandbox) -> None:
     ending.kill(one)
 
 
-def gone(found: list[Sandbox], id_: str) -> None:
+def gone(one: Sandbox) -> None:
     """Wait until a sandbox that was killed is gone. Raises RedpakError when it hangs."""
-    one = next(one for one in found if one.id == id_)
     if not ending.wait(one, KILLED_S):
         raise RedpakError(
             f"{one.called} was killed and is still there: it hangs in the kernel",

@@ -41,7 +41,7 @@ def main(args: Arguments) -> int:
         if args.flag("json"):
             output.json([_told(one) for one in kept])
         else:
-            output.lines([f"{one.node}  {one.mounts} mounts, kept by process {one.pid.pid}" for one in kept])
+            output.lines([f"{one.node}  {_kept(one)}" for one in kept])
         return 0
 
     from redpak.node.plan import plan_of
@@ -64,8 +64,12 @@ def main(args: Arguments) -> int:
         output.json({**_told(keeper), "new": new})
     else:
         state = "prepared" if new else "was prepared before"
-        log.info(f"'{keeper.node}' {state}: {keeper.mounts} mounts, kept by process {keeper.pid.pid}")
+        log.info(f"'{keeper.node}' {state}: {_kept(keeper)}")
     return 0
+
+
+def _kept(keeper: Keeper) -> str:
+    return f"{keeper.mounts} mount{'' if keeper.mounts == 1 else 's'}, kept by process {keeper.pid.pid}"
 
 
 def _told(keeper: Keeper) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Build the helpers launch.c, join.c, keep.c and quick.c: `python -m redpak.engine.build_helper`.
+"""Build the helpers launch.c, join.c, keep.c, quick.c and enter.c: `python -m redpak.engine.build_helper`.
 
 The build hook of the wheel loads this file by its path, so it imports nothing of redpak.
 """
@@ -23,6 +23,7 @@ PROGRAMS = {
     "join.c": "redpak-join",
     "keep.c": "redpak-keep",
     "quick.c": "redpak-quick",
+    "enter.c": "redpak-enter",
 }
 
 

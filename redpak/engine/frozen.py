@@ -10,8 +10,9 @@ import os
 import sys
 
 from redpak import paths
+from redpak.engine import begun
 from redpak.engine.commands import BASH, CONFINED, SAFE_PATH
-from redpak.engine.run import MINE, rlimit_number
+from redpak.engine.run import MINE, rlimit_number, why
 from redpak.engine.sources import only_ours
 from redpak.engine.spec import FIRST_FD, Blob, LaunchSpec, Opened, Value
 from redpak.fs import stamp
@@ -41,9 +42,7 @@ LOADER = ("LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD")  # what makes the dynamic
 ENVIRONMENT = ("REDPAK_PROFILE", "redpak_MAIN")  # what redpak itself reads of the caller's environment
 TIMEOUT_S = 10
 DONE = "rp-done"  # what stands behind the output of a command that succeeded
-MOST_CHARACTERS = (
-    30_000  # of one command's output; a word of a command line holds 128 KiB, a character 4 bytes
-)
+MOST_CHARACTERS = 30_000  # of one command's output: a word holds 128 KiB, a character 4 bytes
 MOST_LINKS = 40
 CONTINUED = "\\\n  "
 DATE = "+%d-%b-%Y %H:%M (%Z)"
@@ -272,7 +271,7 @@ def script(plan: Plan, spec: LaunchSpec, *, helper: str, origins: Origins) -> st
         descriptors.append("".join(f"-a {quote(word)} " for word in option) + f"-v {work.value(value)}")
     where = [*origins.words, "--", origins.path]
     redo = again("run", "--refreeze")
-    explain = [*again("run", "--why-failed"), *where]
+    explain = why((*again("run", "--why-failed"), *where), spec)
     lines = ["#!/bin/sh", f"{HEAD}{origins.key}", f"{PROGRAM}{list(spec.program)!a}", *about(plan, spec)]
     lines.append("set -euf")
     if spec.program:
@@ -302,6 +301,7 @@ def script(plan: Plan, spec: LaunchSpec, *, helper: str, origins: Origins) -> st
     redone = [*map(quote, redo), '"$0"', *map(quote, where)]
     call.append(" ".join(f"-e {word}" for word in redone))
     call.append(" ".join(f"-x {quote(word)}" for word in explain))
+    call.append(begun.in_shell(quote(begun.in_json(plan.node))))
     call += [f"-k {fd}" for fd in spec.keep]
     call += [f"-l {rlimit_number(limit.name)}:{limit.soft}:{limit.hard}" for limit in spec.rlimits]
     call += [f"-g {quote(path)}" for path in spec.leases]

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+import stat
+
+
+def beginning(path: str, size_bytes: int) -> bytes:
+    """Return how a file begins, b"" for what is none: a pipe of the sandbox's would keep us waiting. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, size_bytes) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    finally:
+        os.close(fd)
 
 
 def interpreter(path: str) -> str:
     """Return the program that the kernel starts a script or dynamic program with, '' for none or an unreadable file."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            head = file.read(4096)
+        head = beginning(path, 4096)
     except OSError:
         return ""
     if head.startswith(b"#!"):

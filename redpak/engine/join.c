@@ -188,9 +188,16 @@ static void loopback(void) {
 	ok(ioctl(fd, SIOCSIFFLAGS, &lo), "lo"), close(fd);
 }
 
+static pid_t started;                                                   /* the program, for process 1 */
+
+static void hand_on(int number, siginfo_t *from, void *context) {       /* what is sent to process 1 from outside: pid 0 is nobody in here */
+	(void)context;
+	if (from->si_code <= 0 && !from->si_pid) kill(started, number == SIGTSTP && asked.session ? SIGSTOP : number);
+}
+
 static _Noreturn void init(char **program, char *cwd, int fresh, const sigset_t *mask) {     /* process 1: makes all, reaps all */
 	int ended = 0, ends[2];
-	now = "prepare", die_with_parent(), ok(sigprocmask(SIG_SETMASK, mask, NULL), "signals");
+	now = "prepare", die_with_parent();
 	if (fresh & CLONE_NEWUSER) ids(0, uid, 0, gid);
 	if (fresh & CLONE_NEWNET) loopback();
 	ok(mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL), "/");
@@ -216,18 +223,21 @@ static _Noreturn void init(char **program, char *cwd, int fresh, const sigset_t 
 	setenv("PWD", (cwd = getcwd(NULL, 0)) ? cwd : "/", 1);
 	now = "start";
 	ok(pipe2(ends, O_CLOEXEC), "pipe");
-	pid_t pid = ok(fork(), program[0]);
-	if (pid == 0) {
+	started = ok(fork(), program[0]);
+	if (started == 0) {
 		syscall(SYS_close_range, 3, ends[1] - 1, 0), syscall(SYS_close_range, ends[1] + 1, ~0U, 0);
-		confine(), become(program);
+		ok(sigprocmask(SIG_SETMASK, mask, NULL), "signals"), confine(), become(program);
 		dprintf(2, "redpak-join: cannot start '%s': %s\n", program[0], strerror(errno));
 		(void)!write(ends[1], "", 1), _exit(1);
 	}
 	close(ends[1]), close(root), close(proc), close(lifeline[0]);
 	char said;
 	int failed = read(ends[0], &said, 1) == 1;
-	confine();
-	for (pid_t one; (one = wait(&ended)) != pid;)
+	const int told[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH };
+	for (unsigned n = 0; n < sizeof told / sizeof *told; n++)
+		ok(sigaction(told[n], &(struct sigaction){ .sa_sigaction = hand_on, .sa_flags = SA_SIGINFO }, NULL), "signals");
+	confine(), sigprocmask(SIG_SETMASK, mask, NULL);
+	for (pid_t one; (one = wait(&ended)) != started;)
 		if (one < 0 && errno != EINTR) _exit(1);
 	ended = failed ? 1 : code_of(ended);
 	if (!failed) dprintf(status, "{ \"exit-code\": %d }\n", ended);
@@ -246,8 +256,11 @@ static void pinned(const char *path) {                                  /* enter
 	struct timeval patience = { .tv_sec = 10 };                     /* with one that is stopped */
 	ok(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), path);
 	ok(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience), path);
-	if ((size_t)snprintf(address.sun_path, sizeof address.sun_path, "%s", path) >= sizeof address.sun_path) errno = ENAMETOOLONG, die(path);
+	int at = open(path, O_PATH | O_CLOEXEC);                        /* an address is short (unix(7)), a path may be long */
+	if (at < 0) _exit(77);
+	snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", at);
 	if (connect(fd, (struct sockaddr *)&address, sizeof address)) _exit(77);
+	close(at);
 	ok(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &keeper, &size), path);
 	if (keeper.uid != geteuid()) errno = EPERM, die(path);
 	if (recvmsg(fd, &message, MSG_CMSG_CLOEXEC) != 1) _exit(77);    /* it ended before it came to us */

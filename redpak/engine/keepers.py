@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 
@@ -76,11 +75,12 @@ def _started(
 ) -> Keeper:
     import _socket
 
+    from redpak.engine.native import sockets
     from redpak.engine.supervise import lease
     from redpak.kernel import files, inotify
 
     socket = os.path.join(where, name)
-    with doing(f"make the socket '{socket}'", hint="Set XDG_RUNTIME_DIR to a shorter path."):
+    with doing(f"make the socket '{socket}'"):
         try:
             os.unlink(socket)
         except FileNotFoundError:
@@ -88,9 +88,7 @@ def _started(
         door = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         before = os.umask(0o177)
         try:
-            door.bind(socket)
-        except OSError as error:  # "AF_UNIX path too long" has no number
-            raise OSError(error.errno or errno.ENAMETOOLONG, str(error)) from error
+            sockets.bind(door, socket)
         finally:
             os.umask(before)
         door.listen(64)
@@ -190,10 +188,12 @@ def _answers(socket: str) -> bool:
     """Tell whether a keeper gives its namespaces away: then its tree is complete."""
     import _socket
 
+    from redpak.engine.native import sockets
+
     line = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         line.settimeout(TIMEOUT_S)
-        line.connect(socket)
+        sockets.connect(line, socket)
         return line.recv(1) != b""
     except OSError:
         return False

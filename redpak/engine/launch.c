@@ -12,6 +12,7 @@
  *   -l N:SOFT:HARD a resource limit, by the kernel's number; -1 is unlimited.  -g PATH  hold a shared flock(2) on a directory
  *   -s             Landlock-scope abstract sockets and signals, where the kernel can (ABI 6)
  *   -n             bwrap's reaper stands between: the program is the first child of bwrap's child
+ *   -j DIR NODE    tell the journal of events in DIR that the launch began and how it ended; NODE is written as JSON
  *   -t             the program has a session of its own, so signals from the terminal must be handed on
  * The program starts with no signal ignored or blocked; where the caller ignored SIGHUP (nohup), in a session of its own,
  * which no hangup reaches. Exit code: the program's, 128+n if signal n killed it, 125 if it never ran and there is no -x. */
@@ -32,6 +33,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "launch.h"
+
 #define BIT(n) (1UL << ((n) - 1))
 static struct words { char **at; int count; } given[128], program;      /* the values of each option, by its letter */
 static const sigset_t none, stop = {{ BIT(SIGTSTP) }}, caught = {{ BIT(SIGCHLD) | BIT(SIGTERM) | BIT(SIGINT) | BIT(SIGHUP)
@@ -42,17 +45,6 @@ static struct termios modes;
 static _Noreturn void die(const char *act, const char *thing) {
 	dprintf(2, "redpak: error: cannot %s '%s': %s\n", act, thing, strerror(errno));
 	_exit(125);
-}
-
-static int fresh(const char *known, const char *path) {
-	struct stat s;
-	char now[4200] = "-";
-	if (*known == '@') *now = readlink(path, now + 1, sizeof now - 2) > 0 ? '@' : '-';
-	else if (stat(path, &s) == 0)
-		snprintf(now, sizeof now, "%lu.%lu.%ld.%ld.%ld", s.st_dev, s.st_ino, s.st_size,
-			s.st_mtim.tv_sec * 1000000000L + s.st_mtim.tv_nsec, s.st_ctim.tv_sec * 1000000000L + s.st_ctim.tv_nsec);
-	else if (errno != ENOENT && errno != ENOTDIR) return 0;
-	return strcmp(known, now) == 0;
 }
 
 static void place(int fd, const char *act, const char *thing) {         /* give fd the next number */
@@ -108,19 +100,19 @@ static _Noreturn void child(char **words, pid_t parent) {               /* becom
 	execve(words[0], words, (char *[]){ NULL }), die("start", words[0]);
 }
 
-static pid_t first_child(pid_t of) {
+static pid_t first_child(pid_t of) {                                    /* 0 for none, -1 where /proc does not tell */
 	char path[64], text[32] = "";
 	snprintf(path, sizeof path, "/proc/%d/task/%d/children", of, of);
 	int fd = of > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	if (fd >= 0 && (read(fd, text, sizeof text - 1) < 0 || close(fd))) return 0;
-	return atoi(text);
+	return fd < 0 ? -1 : atoi(text);
 }
 
-static int hand_on(unsigned long signals) {                             /* 0 while the program does not run yet */
-	pid_t above = given['n'].count ? first_child(bwrap) : bwrap, pid = first_child(above);
-	int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1, there = fd >= 0 && first_child(above) == pid;
+static int hand_on(unsigned long signals) {     /* 0 while the program does not run yet; process 1 hands on what hidepid hides */
+	pid_t above = given['n'].count ? first_child(bwrap) : bwrap, below = first_child(above), pid = below < 0 ? above : below;
+	int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1, there = fd >= 0 && first_child(above) == below;
 	for (int n = 1; there && n < 32; n++)
-		if (signals & BIT(n)) syscall(SYS_pidfd_send_signal, fd, n, NULL, 0);
+		if (signals & BIT(n)) syscall(SYS_pidfd_send_signal, fd, pid == above && n == SIGSTOP ? SIGTSTP : n, NULL, 0);
 	return (fd < 0 || close(fd) == 0) && there;
 }
 
@@ -148,8 +140,8 @@ int main(int argc, char **argv) {
 	for (i = 1; i < argc && strcmp(argv[i], "--"); i++) {
 		char letter = argv[i][0] == '-' && argv[i][1] ? argv[i][1] : '?';
 		struct words *to = &given[strchr("rdcmg", letter) ? 'o' : letter == 'v' ? 'a' : letter];
-		int values = letter == 'f' ? 2 : !strchr("qsnt", letter);
-		if (!strchr("fiqexkordcmgavlsnt", letter) || i + values >= argc) errno = EINVAL, die("understand", argv[i]);
+		int values = letter == 'f' || letter == 'j' ? 2 : !strchr("qsnt", letter);
+		if (!strchr("fiqexkordcmgavlsntj", letter) || i + values >= argc) errno = EINVAL, die("understand", argv[i]);
 		if (!to->at && !(to->at = calloc((size_t)argc + 2, sizeof *to->at))) die("remember", argv[i]);
 		if (to == &given['o']) to->at[to->count++] = argv[i];
 		for (to->count += !values; values--;) to->at[to->count++] = argv[++i];
@@ -190,11 +182,16 @@ int main(int argc, char **argv) {
 	sigprocmask(SIG_BLOCK, &caught, NULL);
 	if ((bwrap = vfork()) <= 0) bwrap ? die("start", file) : child(words, self);
 	ptrace(PTRACE_SEIZE, bwrap, NULL, PTRACE_O_EXITKILL);           /* lest a ^C that the program handles kill bwrap */
+	if (given['j'].count) tell(given['j'].at, "start", -1);
 	status = supervise();
 	restore_terminal();
-	if (read(ends[0], said, sizeof said - 1) > 0 && (found = strstr(said, "\"exit-code\":"))) return atoi(found + 12);
-	int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-	if (code > 128 || !given['x'].count) return code > 128 ? code : 125;    /* > 128: a signal, before the exec */
+	found = read(ends[0], said, sizeof said - 1) > 0 ? strstr(said, "\"exit-code\":") : NULL;
+	int code = found ? atoi(found + 12) : WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	if (found || code > 128 || !given['x'].count) {                 /* > 128: a signal, before the exec */
+		if (!found && code <= 128) code = 125;
+		if (given['j'].count) tell(given['j'].at, "exit", code);
+		return code;
+	}
 	snprintf(given['x'].at[given['x'].count++] = text, sizeof text, "%d", code);
 	become(given['x']);
 }

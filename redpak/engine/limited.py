@@ -46,7 +46,9 @@ def start(plan: Plan, spec: LaunchSpec) -> int:
             group.remove()
     if ended.code is not None:
         return ended.code
-    raise run.explained(plan, ended.bwrap)
+    from redpak.engine.failed import explained
+
+    raise explained(plan, ended.bwrap, spec.engine)
 
 
 class Remover:

@@ -1,13 +1,14 @@
-/* redpak-quick: `redpak-oci start ID` and `redpak-oci delete ID` where nothing is special, else Python as ever.
+/* redpak-quick: `redpak-oci start`, `delete` and `exec` where nothing is special, else Python as ever.
  *
  *   redpak-quick PYTHON SCRIPT WORDS…      what scripts/redpak-oci calls; WORDS are the command line of redpak-oci
  *
- * An interpreter takes ten milliseconds to begin with, these two commands need one. So they are done here while all is
+ * An interpreter takes ten milliseconds to begin with, start and delete need one. So they are done here while all is
  * as it should be: plain options, a file `quick` in the container's directory (written by `create` where there are no
  * poststart or poststop hooks, no $NOTIFY_SOCKET and no systemd unit; oci/quick.py has its format), a first process
  * that waits or has ended, empty control groups. For anything else, every error included, nothing is changed and the
  * interpreter takes over: it checks all again and says what is wrong. One thing cannot be asked twice: the answer
  * of the gate. Where that tells of a failure, the interpreter gets it as a file whose descriptor $REDPAK_OCI_TOLD names.
+ * exec.h has what `exec` does.
  *
  * Same rules as store.py: an fcntl(2) record lock on `lock`, and a container goes by one rename of its directory.
  */
@@ -31,7 +32,7 @@ enum { MOST = 1 << 16 };
 static char **words; /* of the program: PYTHON SCRIPT … */
 static int count;
 
-static void python(void) {
+static __attribute__((noreturn)) void python(void) {
     char **argv = calloc(count + 5, sizeof *argv);
     if (argv) {
         int at = 0;
@@ -162,6 +163,24 @@ static const char *value(int *at, const char *name) {
     return words[++*at];
 }
 
+#include "exec.h"
+
+/* Read the options before the command; returns its place. */
+static int before_command(const char **top) {
+    const char *given;
+    int at = 3;
+    for (; at < count && words[at][0] == '-'; at++) {
+        if ((given = value(&at, "--root")))
+            *top = given;
+        else if ((given = value(&at, "--log-format"))) {
+            if (strcmp(given, "json") && strcmp(given, "text")) python();
+        } else if (!value(&at, "--log") && !value(&at, "--log-level") && strcmp(words[at], "--systemd-cgroup") && strcmp(words[at], "--debug"))
+            python();
+    }
+    if (at >= count) python();
+    return at;
+}
+
 int main(int argc, char **argv) {
     words = argv;
     count = argc;
@@ -169,19 +188,20 @@ int main(int argc, char **argv) {
         fputs("usage: redpak-quick PYTHON SCRIPT WORDS…\n", stderr);
         return 2;
     }
+    int fd; /* a closed standard descriptor would become one of ours, and the program's */
+    while ((fd = open("/dev/null", O_RDONLY)) >= 0 && fd <= 2) continue;
+    if (fd < 0) python();
+    close(fd);
     unsetenv("REDPAK_OCI_TOLD");
-    const char *top = NULL, *given;
-    int at = 3;
-    for (; at < argc && argv[at][0] == '-'; at++) {
-        if ((given = value(&at, "--root")))
-            top = given;
-        else if ((given = value(&at, "--log-format"))) {
-            if (strcmp(given, "json") && strcmp(given, "text")) python();
-        } else if (!value(&at, "--log") && !value(&at, "--log-level") && strcmp(argv[at], "--systemd-cgroup") && strcmp(argv[at], "--debug"))
-            python();
-    }
-    if (at + 2 != argc || (strcmp(argv[at], "start") && strcmp(argv[at], "delete"))) python();
-    const char *name = argv[at + 1], *runtime = getenv("XDG_RUNTIME_DIR");
+    const char *top = NULL, *runtime = getenv("XDG_RUNTIME_DIR"), *name;
+    int at = before_command(&top);
+    int what = argv[at][0]; /* s, d, e */
+    if (!strcmp(argv[at], "exec"))
+        name = read_words(at);
+    else if (at + 2 == argc && (!strcmp(argv[at], "start") || !strcmp(argv[at], "delete")))
+        name = argv[at + 1];
+    else
+        python();
     size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.");
     if (!length || name[length] || name[0] == '-' || !strcmp(name, ".") || !strcmp(name, "..")) python();
     if (!top && !geteuid() && !(runtime && runtime[0] == '/')) top = "/run/redpak-oci"; /* store.default_root */
@@ -195,8 +215,9 @@ int main(int argc, char **argv) {
     int folder = root < 0 ? -1 : openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     struct stat whose; /* another user's word is nobody's, and least of all root's */
     if (folder < 0 || fstat(folder, &whose) || whose.st_uid != geteuid() || whose.st_mode & 022) python();
+    if (what == 'e') return exec_in(folder);
     if (!locked(root, folder, name) || slurp(folder, "quick", text, sizeof text) < 0) python();
     if (sscanf(text, "redpak-quick 1\n%ld %llu\n%n", &pid, &began, &used) != 2 || !used || pid <= 0) python();
-    if (argv[at][0] == 's' ? start(folder, pid, began) : delete(root, folder, name, text + used, pid, began)) python();
+    if (what == 's' ? start(folder, pid, began) : delete(root, folder, name, text + used, pid, began)) python();
     return 0;
 }

@@ -8,7 +8,7 @@ import sys
 from redpak import log
 from redpak.engine import bwrap, host, locate, prepared, seccomp, sources, table
 from redpak.engine.spec import Blob, LaunchSpec, Opened, Value
-from redpak.errors import LaunchFailed, RedpakError, Refused, Usage
+from redpak.errors import LaunchFailed, Refused, Usage
 from redpak.paths import shipped
 from redpak.plan.ops import Bind
 from redpak.record import Record
@@ -37,6 +37,7 @@ class Options(Record):
     ] = ()  # argv of what explains a failed start (gets bwrap's code and the program's words)
     lowered: Callable[[Plan, LaunchSpec], None] | None = None  # told of a launch before anything is evaluated
     again: tuple[str, ...] = ()  # argv of what starts over where a generation goes at the last moment
+    begun: bool = False  # the launch helper is to tell the journal of events
     native: bool = False  # redpak-join makes the sandbox, not bubblewrap
 
 
@@ -55,16 +56,19 @@ def run(
     lowered: Callable[[Plan, LaunchSpec], None] | None = None,
     again: Sequence[str] = (),
     replan: Callable[[], Plan] | None = None,
+    begun: bool = False,
 ) -> int:
     """Start the plan's command in its sandbox and return its exit code (128+n when signal n ended it).
 
     Does not return at all where the helper takes this process's place. `replan` makes the plan anew where packages
-    are changed so fast that the one at hand is out of date. Raises Refused with every reason before anything was
+    are changed so fast that the one at hand is out of date. `begun`: this process is the launch, which the journal of
+    events is to know of. Raises Refused with every reason before anything was
     started or made; NoProgram, CannotRun and LaunchFailed for the codes 127, 126 and 125.
     """
     options = Options(
-        force=force, strict=strict, bwrap=bwrap, explain=tuple(explain), lowered=lowered, again=tuple(again)
-    )
+        force=force, strict=strict, bwrap=bwrap, explain=tuple(explain), lowered=lowered, again=tuple(again),
+        begun=begun,
+    )  # fmt: skip
     held: list[int] = []
     try:
         for _ in range(REPLANS):
@@ -123,6 +127,13 @@ def start(plan: Plan, options: Options) -> int:
         bwrap.lower(plan, here, force=options.force, strict=options.strict)
         plan, lowered = commands.settle_sources(plan, here.bwrap), None
     spec = bwrap.lower(plan, here, force=options.force, strict=options.strict)
+    return launch(plan, options, spec, lowered)
+
+
+def launch(
+    plan: Plan, options: Options, spec: LaunchSpec, lowered: Callable[[Plan, LaunchSpec], None] | None
+) -> int:
+    """Start a lowered plan; `lowered` is told of it. See `run`."""
     if options.explain or not helper():  # somebody must start over when its keeper goes at the last moment
         spec = prepared.use(spec)
     if options.native and not spec.joiner:
@@ -146,10 +157,16 @@ def start(plan: Plan, options: Options) -> int:
         from redpak.engine import limited
 
         return limited.start(plan, spec)
+    told: tuple[str, ...] = ()
+    if options.begun and program:
+        from redpak.engine import begun
+
+        told = begun.words(plan.node)
     joined = enter(spec)
     if program and stored and reachable(spec, program):
         place(spec.keep, joined)
-        argv, environ = for_helper(spec, program, options.explain, tuple(joined))
+        argv, environ = for_helper(spec, program, why(options.explain, spec), tuple(joined))
+        argv[1:1] = told
         if spec.leases and options.again:
             argv[1:1] = [word for one in options.again for word in ("-e", one)]
         flush()
@@ -165,14 +182,16 @@ def start(plan: Plan, options: Options) -> int:
 
     limit(spec)
     flush()
-    with noted(plan, spec, "native" if spec.joiner else "bwrap") as record:
+    with noted(plan, spec, spec.engine) as record:
         ended = supervise.supervise(spec, joined)
         record.ended(ended.code)
     if ended.code is not None:
         return ended.code
     if ended.bwrap == prepared.GONE and spec.joiner and prepared.drop(plan.node):
         return start(plan, options)
-    raise explained(plan, ended.bwrap)
+    from redpak.engine.failed import explained
+
+    raise explained(plan, ended.bwrap, spec.engine)
 
 
 def make_ready(plan: Plan, spec: LaunchSpec) -> None:
@@ -194,15 +213,6 @@ def make_ready(plan: Plan, spec: LaunchSpec) -> None:
         sources.make(spec.create)
     except OSError as error:
         raise LaunchFailed(f"cannot make '{error.filename}': {(error.strerror or '').lower()}") from error
-
-
-def explained(plan: Plan, code: int) -> RedpakError:
-    """Return why bwrap ended with `code` before the program ran: 126, 127 or 125."""
-    reason = locate.program(plan, plan.command[0], os.environ) if plan.command else None
-    if reason:
-        return reason
-    hint = "bwrap has said why above; look at the mounts with 'redpak plan'."
-    return LaunchFailed(f"the sandbox of node '{plan.node}' could not be started (bwrap: {code})", hint=hint)
 
 
 def inherit(spec: LaunchSpec) -> LaunchSpec:
@@ -276,50 +286,16 @@ def enter(spec: LaunchSpec) -> dict[int, int]:
 
     Returns the open namespaces that bwrap joins: {number in its arguments: descriptor}. Raises LaunchFailed.
     """
-    for_bwrap: dict[int, int] = {}
-    try:
-        if spec.joins or spec.newtime:
-            from redpak.kernel import ns
+    if spec.joins or spec.newtime or spec.smack or spec.become != (-1, -1):
+        from redpak.engine import identity
 
-            for join in spec.joins:
-                fd = os.open(join.path, os.O_RDONLY | os.O_CLOEXEC)
-                if join.fd:
-                    for_bwrap[join.fd] = fd
-                else:
-                    ns.setns(fd, join.kind, join.path)
-                    os.close(fd)
-            if spec.newtime:
-                if os.geteuid() == 0:
-                    ns.unshare(ns.CLONE_NEWTIME)
-                else:
-                    ns.unshare_as_myself(ns.CLONE_NEWTIME)
-        if spec.smack:
-            with open("/proc/self/attr/current", "w", encoding="ascii") as file:
-                file.write(spec.smack)
-        if os.geteuid() == 0:
-            drop_groups(must=spec.become != (-1, -1))
-            user, group = spec.become
-            if group >= 0:
-                os.setresgid(group, group, group)
-            if user >= 0:
-                os.setresuid(user, user, user)
-    except OSError as error:
-        thing = f" '{error.filename}'" if error.filename else ""
-        why = (error.strerror or "").lower()
-        hint = "Joining takes rights over the namespace: start as root, or join its user namespace too."
-        raise LaunchFailed(
-            f"cannot enter the sandbox's identity and namespaces:{thing} {why}", hint=hint
-        ) from error
-    return for_bwrap
-
-
-def drop_groups(*, must: bool) -> None:
-    """Drop supplementary groups; inside a user namespace that forbids it they mean nothing anyway, unless `must`."""
-    try:
-        os.setgroups([])
-    except PermissionError:
-        if must and os.getgroups():
-            raise
+        return identity.enter(spec)
+    if os.geteuid() == 0:
+        try:
+            os.setgroups([])
+        except PermissionError:
+            pass  # inside a user namespace that forbids it groups mean nothing
+    return {}
 
 
 def limit(spec: LaunchSpec) -> None:
@@ -367,6 +343,14 @@ def place(keep: tuple[int, ...], joined: dict[int, int]) -> None:
             os.dup2(fd, number, inheritable=True)
         else:
             os.set_inheritable(fd, True)  # noqa: FBT003
+
+
+def why(explain: tuple[str, ...], spec: LaunchSpec) -> tuple[str, ...]:
+    """Return the words of what explains a failed start, with the engine that made it."""
+    if not spec.joiner or "--why-failed" not in explain:
+        return explain
+    at = explain.index("--why-failed") + 1
+    return (*explain[:at], "--engine", spec.engine, *explain[at:])
 
 
 def for_helper(

@@ -120,6 +120,11 @@ class LaunchSpec(Record):
         """What makes the sandbox."""
         return self.joiner or self.bwrap
 
+    @property
+    def engine(self) -> str:
+        """The name of the engine that makes the sandbox."""
+        return "native" if self.joiner else "bwrap"
+
     def why_not_frozen(self) -> str:
         """Say why a shell script cannot carry this launch out, '' when it can (umask and rlimits it can)."""
         if self.become != (-1, -1):

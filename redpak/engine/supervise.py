@@ -183,30 +183,35 @@ def _exit_code(fd: int) -> int | None:
 
 
 def _first_child(pid: int) -> int:
-    """Return the first child of a process, 0 for none (proc_pid_children(5))."""
+    """Return the first child of a process (proc_pid_children(5)), 0 for none, -1 where /proc does not tell."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
             said = file.read(32).split()
     except OSError:
-        return 0
+        return -1
     return int(said[0]) if said else 0
 
 
 def _hand_on(numbers: set[int], spec: LaunchSpec, bwrap: int) -> bool:
-    """Send signals to the program; False while it does not run yet."""
+    """Send signals to the program; False while it does not run yet.
+
+    Where /proc hides what cannot be traced (hidepid, proc(5)), process 1 gets them, and hands them on.
+    """
     above = _first_child(bwrap) if spec.pidns else bwrap
-    pid = _first_child(above) if above else 0
-    if not pid:
+    below = _first_child(above) if above > 0 else 0
+    pid = above if below < 0 else below
+    if pid <= 0:
         return False
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
         return False
     try:
-        if _first_child(above) != pid:
+        if _first_child(above) != below:
             return False
         for number in numbers:
-            signal.pidfd_send_signal(fd, number)
+            stop = pid == above and number == signal.SIGSTOP  # would stop process 1 alone
+            signal.pidfd_send_signal(fd, signal.SIGTSTP if stop else number)
     except ProcessLookupError:
         pass  # it ended: bwrap will say how
     finally:

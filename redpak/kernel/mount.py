@@ -7,6 +7,7 @@ CAP_SYS_ADMIN over the mount namespace (EPERM).
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 from redpak.kernel.libc import LIBC, check, syscall
@@ -102,6 +103,13 @@ def change_root(new: int) -> None:
         os.fchdir(old)
         propagate(".", MS_REC | MS_SLAVE)  # or the detaching would reach the peers of the old root
         detach(".")
+        while True:  # what went may have lain over the old root: a path leads to the topmost mount
+            try:
+                detach(".")
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                break  # it is out of the namespace
     finally:
         os.close(old)
     os.chdir("/")

@@ -22,24 +22,27 @@ def usage(name: str = "") -> None:
         lines += [
             "",
             "options:",
-            *_options(GLOBAL),
+            *_options(GLOBAL, ""),
             "",
             "redpak-oci COMMAND --help shows the options of a command.",
         ]
     elif name in COMMANDS:
         _, _, known, words, what = COMMANDS[name]
         lines = [f"usage: redpak-oci {name} [option …] {words}".rstrip(), "", f"  {what}"]
-        lines += ["", "options:", *_options(known)] if known else []
+        lines += ["", "options:", *_options(known, name)] if known else []
     else:
         raise Usage(f"there is no command '{name}'", hint="See redpak-oci --help.")
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _options(known: dict[str, str]) -> list[str]:
-    found = []
-    for name, kind in known.items():
-        value = " VALUE" if "=" in kind else ""
+def _options(known: dict[str, str], name: str) -> list[str]:
+    from redpak.oci.texts import TEXTS
+
+    rows = []
+    for option, kind in known.items():
+        value, text = TEXTS[name][option]
+        short = f", -{kind[0]}" if kind[:1].isalpha() else ""
         more = " (may be repeated)" if "*" in kind else ""
-        short = f", -{kind[0]}{value}" if kind[:1].isalpha() else ""
-        found.append(f"  --{name}{value}{short}{more}")
-    return found
+        rows.append((f"--{option}{short} {value}".rstrip(), text + more))
+    wide = max(len(words) for words, _ in rows)
+    return [f"  {words:{wide}}  {text}" for words, text in rows]

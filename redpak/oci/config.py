@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 NAME = "config.json"
 PHASES = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+INSIDE = ("createContainer", "startContainer")  # those that run in the container's namespaces
 SIZE_BYTES = 8 << 20
 
 
@@ -114,8 +115,8 @@ def parse(
         personality=linux.personality(section),
         seccomp=linux.filters(section, cache),
     )
-    hooks = _hooks(top)
-    made, late = mounts.steps(top, maps, bundle)
+    hooks = _hooks(top, bundle)
+    made, late = mounts.steps(top, maps, bundle, linux.mount_label(section, has))
     own_dev = mounts.binds_dev(top)
     box = Box(
         name="",
@@ -124,7 +125,7 @@ def parse(
         gid_map=maps[1] if _new(kinds, "user") else (),
         deny_setgroups=_deny_setgroups(maps[1], kinds, euid, faults, first),
         root=rootfs,
-        root_readonly=root.flag("readonly"),
+        root_readonly=root.flag("readonly") or linux.readonly_root(section),
         root_propagation=linux.root_propagation(section, kinds),
         steps=(
             *made,
@@ -189,7 +190,7 @@ def _version(top: Part) -> str:
     return version
 
 
-def _hooks(top: Part) -> dict[str, tuple[Hook, ...]]:
+def _hooks(top: Part, bundle: str) -> dict[str, tuple[Hook, ...]]:
     section = top.part("hooks")
     found = {}
     for phase in PHASES:
@@ -208,6 +209,7 @@ def _hooks(top: Part) -> dict[str, tuple[Hook, ...]]:
                     args=part.texts("args"),
                     environ=environ,
                     timeout_s=timeout,
+                    cwd="" if phase in INSIDE else bundle,  # as runc and crun have it
                 )
             )
         found[phase] = tuple(hooks)

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from redpak.oci.options import Options
 
-LONGEST_NAME = 107  # of an AF_UNIX socket (unix(7))
-
 
 def sender(path: str) -> Callable[[int], None]:
     """Connect to the socket of --console-socket; return what sends a terminal's master there, and closes it.
@@ -24,22 +22,16 @@ def sender(path: str) -> Callable[[int], None]:
     import _socket as socket
     import sys
 
+    from redpak.engine.native import sockets
+
     end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    folder = -1
     try:
-        name = path
-        if len(os.fsencode(path)) > LONGEST_NAME:  # by its directory's descriptor it is short
-            folder = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            name = f"/proc/self/fd/{folder}/{os.path.basename(path)}"
-        end.connect(name)
+        sockets.connect(end, path)
     except OSError as error:
         raise RedpakError(
             f"cannot connect to the console socket '{path}': {(error.strerror or str(error)).lower()}",
             hint="Start the program that takes the terminal first.",
         ) from None
-    finally:
-        if folder >= 0:
-            os.close(folder)
 
     def send(master: int) -> None:
         try:

@@ -178,8 +178,7 @@ def _carry_out(
         container.save()
         if call.asked.text("pid-file"):
             console.write_pid(call.asked.text("pid-file"), pid)
-        if detached:
-            quick.note(container)
+        quick.note(container, found, waits=detached)
 
     running = start.create(
         box,

@@ -19,7 +19,8 @@ class HookFailed(RedpakError):
 def to_list(hooks: Iterable[Hook]) -> list[dict[str, Any]]:
     """Return hooks as they stand in the state file."""
     return [
-        {"path": one.path, "args": one.args, "env": one.environ, "timeout": one.timeout_s} for one in hooks
+        {"path": one.path, "args": one.args, "env": one.environ, "timeout": one.timeout_s, "cwd": one.cwd}
+        for one in hooks
     ]
 
 
@@ -28,7 +29,13 @@ def from_list(found: Iterable[dict[str, Any]]) -> list[Hook]:
     from redpak.engine.native.box import Hook
 
     return [
-        Hook(path=one["path"], args=tuple(one["args"]), environ=tuple(one["env"]), timeout_s=one["timeout"])
+        Hook(
+            path=one["path"],
+            args=tuple(one["args"]),
+            environ=tuple(one["env"]),
+            timeout_s=one["timeout"],
+            cwd=one.get("cwd", ""),
+        )
         for one in found
     ]
 

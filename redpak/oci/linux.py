@@ -154,13 +154,24 @@ def cwd(process: Process) -> list[Step]:
 
 
 def readonly_paths(section: Part) -> list[Step]:
-    """Return the steps for what must not be written to."""
-    return [ReadonlyPath(dst=path) for path in _paths(section, "readonlyPaths")]
+    """Return the steps for what must not be written to, but for the root: see `readonly_root`."""
+    return [ReadonlyPath(dst=path) for path in _paths(section, "readonlyPaths") if path != "/"]
+
+
+def readonly_root(section: Part) -> bool:
+    """Tell whether the root is one of the read-only paths: the mount of it alone, as with root.readonly."""
+    paths = section.data.get("readonlyPaths")
+    return isinstance(paths, list) and any(
+        isinstance(one, str) and one and clean(one) == "/" for one in paths
+    )
 
 
 def masked_paths(section: Part) -> list[Step]:
     """Return the steps for what must not be seen."""
-    return [MaskPath(dst=path) for path in _paths(section, "maskedPaths")]
+    paths = _paths(section, "maskedPaths")
+    if "/" in paths:
+        section.bad(f"maskedPaths[{paths.index('/')}]", "is the root itself: nothing would be left to run")
+    return [MaskPath(dst=path) for path in paths]
 
 
 def _paths(section: Part, key: str) -> list[str]:
@@ -304,15 +315,24 @@ def _new(kinds: Kinds, kind: str) -> bool:
     return kind in kinds and not kinds[kind].path
 
 
+def mount_label(section: Part, has: Callable[[str], bool]) -> str:
+    """Return SELinux's label for the file systems that are made, "" for none.
+
+    Without SELinux it is only a warning: it says what others may do with the files, and nobody there asks for it.
+    """
+    label = section.text("mountLabel")
+    if label and not has("selinux"):
+        section.faults.warn(section.at("mountLabel"), f"'{label}' has no effect: this kernel has no SELinux")
+        return ""
+    return label
+
+
 def refused(section: Part, kinds: Kinds, euid: int, has: Callable[[str], bool]) -> None:
     """Note what cannot be put into force here."""
     if section.data.get("intelRdt") is not None and not has("resctrl"):
         section.bad("intelRdt", "cannot be put into force: this kernel has no resctrl")
     elif section.data.get("intelRdt") is not None:
         section.bad("intelRdt", "is not supported")
-    label = section.text("mountLabel")
-    if label and not has("selinux"):
-        section.bad("mountLabel", f"'{label}' cannot be put into force: this kernel has no SELinux")
     for key in ("netDevices", "memoryPolicy"):
         if section.data.get(key):
             section.bad(key, "is not supported")

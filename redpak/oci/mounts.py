@@ -75,6 +75,13 @@ IN_PROC = (
     "/proc/loadavg", "/proc/slabinfo", "/proc/net/dev", "/proc/sys/kernel/ns_last_pid",
     "/proc/sys/crypto/fips_enabled",
 )  # fmt: skip
+UNLABELLED = (
+    "proc",
+    "sysfs",
+    "mqueue",
+    "cgroup",
+    "cgroup2",
+)  # the policy has labels for these, as runc has it
 KEEPS_MADE = ("tmpfs",)  # file systems of the sandbox's own, in which later steps make places
 
 
@@ -123,17 +130,19 @@ def _options(part: Part) -> _Asked:
                 asked.data.append(said)
         elif word in OTHERS:
             asked.flags.add(word)
-        elif not word or "," in word:
+        elif "," in word and "=" not in word:
             part.bad(f"options[{number}]", f"'{word}' is no single option")
-        else:
-            asked.data.append(word)
+        elif word:
+            asked.data.append(
+                word
+            )  # also several for the file system with commas between them, as mount(2) has it
     return asked
 
 
-def steps(top: Part, maps: IdMaps, bundle: str = "") -> tuple[list[Step], list[Step]]:
+def steps(top: Part, maps: IdMaps, bundle: str = "", label: str = "") -> tuple[list[Step], list[Step]]:
     """Return the steps for `mounts` in order, and those for the end, when nothing more is made inside of them.
 
-    The source of a bind mount may be relative to the bundle.
+    The source of a bind mount may be relative to the bundle. `label` is SELinux's for new file systems.
     """
     made: list[Step] = []
     late: list[Step] = []
@@ -155,7 +164,7 @@ def steps(top: Part, maps: IdMaps, bundle: str = "") -> tuple[list[Step], list[S
         elif bind:
             made.append(_bind(part, dst, asked, maps, bundle, recursive="rbind" in asked.flags))
         else:
-            made.append(_new(part, dst, kind, asked, late))
+            made.append(_new(part, dst, kind, asked, late, label))
         made += [Attributes(dst=dst, propagation=more) for more in asked.propagation[1:]]
     return made, late
 
@@ -209,7 +218,7 @@ def _idmap(part: Part, asked: _Asked, maps: IdMaps) -> IdMaps:
     return maps
 
 
-def _new(part: Part, dst: str, kind: str, asked: _Asked, late: list[Step]) -> NewMount:
+def _new(part: Part, dst: str, kind: str, asked: _Asked, late: list[Step], label: str) -> NewMount:
     if asked.flags & {"idmap", "ridmap"} or part.has("uidMappings") or part.has("gidMappings"):
         part.bad("type", f"'{kind}' cannot be mapped to other ids: only a bind mount can")
     if "tmpcopyup" in asked.flags and kind != "tmpfs":
@@ -226,6 +235,7 @@ def _new(part: Part, dst: str, kind: str, asked: _Asked, late: list[Step]) -> Ne
         attr_set=attributes,
         propagation=asked.propagation[0] if asked.propagation else 0,
         copy_up="tmpcopyup" in asked.flags,
+        label="" if kind in UNLABELLED else label,
     )
 
 

@@ -43,15 +43,13 @@ def listen(container: Container) -> int:
     """Return the socket that the program will write to; call it before the gate is opened."""
     import _socket as socket
 
+    from redpak.engine.native import sockets
+
     folder = f"{container.path}/{FOLDER}"
-    at = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        end.bind(f"/proc/self/fd/{at}/{SOCKET}")
-        os.chmod(f"{folder}/{SOCKET}", 0o777)
-        return end.detach()
-    finally:
-        os.close(at)
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    sockets.bind(end, f"{folder}/{SOCKET}")
+    os.chmod(f"{folder}/{SOCKET}", 0o777)
+    return end.detach()
 
 
 def watched(container: Container) -> tuple[int, Callable[[], bool]]:
@@ -91,10 +89,15 @@ def relay(container: Container, listener: int, heard: Callable[[], bool]) -> Non
 def _tell(outside: str, message: bytes) -> None:
     import _socket as socket
 
-    name = "\0" + outside[1:] if outside.startswith("@") else outside
+    from redpak.engine.native import sockets
+
     end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
-        end.sendto(message, name)
+        if outside.startswith("@"):
+            end.connect("\0" + outside[1:])
+        else:
+            sockets.connect(end, outside)
+        end.send(message)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise RedpakError(f"cannot tell '{outside}' that the container is ready: {why}") from None

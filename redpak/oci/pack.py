@@ -129,7 +129,10 @@ def _about() -> tuple[object, ...]:
 
 
 def renew(pack: Pack) -> bool:
-    """Write a pack for the next command if this one was missing or outdated, and writing it is up to us."""
+    """Write a pack for the next command if this one was missing or outdated, and writing it is up to us.
+
+    Of many commands at once one does it: it is a second's work.
+    """
     if pack.index and not pack.outdated:
         return False
     room = f"{folder()}/oci"
@@ -137,9 +140,18 @@ def renew(pack: Pack) -> bool:
         owner = posix.stat(room)
         if owner.st_uid != posix.geteuid() or not posix.access(room, posix.W_OK):
             return False
+        guard = posix.open(room, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
     except OSError:
         return False
-    return write(pack)
+    import fcntl
+
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return write(pack)
+    except OSError:  # somebody does it, or there are no locks on this file system
+        return False
+    finally:
+        posix.close(guard)
 
 
 def write(old: Pack) -> bool:

@@ -42,7 +42,6 @@ RESTRICTIONS = (
     "oomScoreAdj",
     "execCPUAffinity",
 )
-UNLIMITED = -1
 CPUS = 8192  # CONFIG_NR_CPUS is at most that
 
 
@@ -194,7 +193,7 @@ def _rlimits(part: Part) -> tuple[Limit, ...]:
 
 
 def _unlimited(value: int) -> int:
-    return UNLIMITED if value == U64 else value
+    return value - U64 - 1 if value > I64 else value  # as the C type of it: all ones are -1
 
 
 def _scheduler(part: Part) -> tuple[tuple[str, int], ...]:

@@ -219,6 +219,8 @@ def sweep(root: str) -> None:
     """Remove what killed commands left: directories without a name, whose maker is gone."""
     import fcntl
 
+    from redpak.oci import life
+
     try:
         found = os.listdir(root)
     except OSError:
@@ -227,13 +229,9 @@ def sweep(root: str) -> None:
         if name[:1] != HIDDEN:
             continue
         at = f"{root}/{name}"
-        try:
-            os.kill(int(name[1:].partition(".")[0]), 0)
+        pid = name[1:].partition(".")[0]
+        if not pid.isascii() or not pid.isdigit() or life.start_time(int(pid)):
             continue  # its maker may live
-        except ProcessLookupError:
-            pass
-        except (PermissionError, ValueError):
-            continue
         try:
             fd = os.open(f"{at}/{LOCK}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from redpak.errors import RedpakError
+from redpak.errors import RedpakError, Refused
 from redpak.kernel import mount
 from redpak.record import Record
 
@@ -32,7 +32,8 @@ class Stack(Record):
 def show(stack: Stack, at: str, links: str, *, user: bool) -> None:
     """Mount a stack at the directory `at`. `links` is a directory in memory for short names.
 
-    Raises RedpakError where the upper directory's file system cannot hold changes, OSError as mount.overlay.
+    Raises RedpakError where the upper directory's file system cannot hold changes, Refused where an ordinary user
+    (`user`) cannot have a layer, OSError as mount.overlay.
     """
     if len(stack.lowers) > MOST_LAYERS:
         raise RedpakError(f"'{stack.name}' would have {len(stack.lowers)} layers, more than {MOST_LAYERS}")
@@ -59,6 +60,8 @@ def show(stack: Stack, at: str, links: str, *, user: bool) -> None:
                 raise
             mount.overlay(at, options)
     except OSError as error:
+        if user:
+            _explain(stack.lowers, error)
         if error.errno == EINVAL:
             raise RedpakError(
                 f"changes to '{stack.name}' cannot be kept beside '{stack.upper}': its file system is no place "
@@ -69,6 +72,28 @@ def show(stack: Stack, at: str, links: str, *, user: bool) -> None:
     finally:
         os.fchdir(before)
         os.close(before)
+
+
+def _explain(lowers: tuple[str, ...], error: OSError) -> None:
+    """Raise Refused where mounts beneath a layer are the reason.
+
+    In a new user namespace the mounts that were there before are locked: nobody may see what they cover, and an overlay
+    shows its layers without what is mounted in them (mount_namespaces(7), "Restrictions on mount namespaces"; the
+    kernel's clone_private_mount). So root of that namespace gets EINVAL.
+    """
+    if error.errno != EINVAL:
+        return
+    from redpak.kernel import mountinfo
+
+    points = sorted({one.point for one in mountinfo.mounts()})
+    for lower in lowers:
+        inner = [at for at in points if at.startswith(f"{os.path.realpath(lower)}/")]
+        if inner:
+            more = f", and {len(inner) - 1} more" if len(inner) > 1 else ""
+            raise Refused(
+                f"'{lower}' cannot be a layer for an ordinary user: something is mounted in it, at '{inner[0]}'{more}",
+                hint="Unmount that, or do it as root; the kernel lets no user namespace look beneath a mount.",
+            ) from error
 
 
 def is_whiteout(at: os.stat_result) -> bool:

@@ -8,7 +8,7 @@ import signal
 import time
 
 from redpak.errors import NotFound, RedpakError, Refused, Usage
-from redpak.state import proc, records, sandboxes, truth
+from redpak.state import proc, records, sandboxes, seen, truth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,7 +148,10 @@ def code(one: Sandbox, timeout_s: float | None = None) -> int | None:
         poll.register(fd, select.POLLIN)
         if not poll.poll(_ms(timeout_s)):
             raise TimeoutError
-        return _of_pidfd(fd)
+        found = of_pidfd(fd)
+        if one.entry is None:
+            seen.ended(one.id, found, "" if found is not None else seen.UNTOLD)
+        return found
     finally:
         os.close(fd)
 
@@ -173,7 +176,7 @@ def _recorded(one: Sandbox) -> int | None:
     return settled.exit.code if settled is not None and settled.exit is not None else None
 
 
-def _of_pidfd(fd: int) -> int | None:
+def of_pidfd(fd: int) -> int | None:
     """Return the exit code of a process that ended, from its pidfd; None before Linux 6.15."""
     import fcntl
     import struct

@@ -1,7 +1,8 @@
 """Sandboxes that nobody wrote a record of: launches in the foreground, found by their launch helper in /proc.
 
-`redpak run` and frozen launchers leave no Python behind and write nothing, so that a start costs nothing; what the
-helper was told stands in its command line (launch.c) and, for values that only its user may see, in its environment.
+`redpak run` and frozen launchers leave no Python behind and keep no record, so that a start costs nothing (what they
+tell the journal, `seen` has); what the helper was told stands in its command line (launch.c) and, for values that only
+its user may see, in its environment.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 HELPER = "redpak-launch"
 JOINER = "redpak-join"  # what the helper may start instead of bubblewrap; it understands words of its own
-TWO = frozenset("f")  # options with two values
+TWO = frozenset("fj")  # options with two values
 NONE = frozenset("qsnt")  # options without one
 
 
@@ -108,8 +109,6 @@ def _node(explain: list[str]) -> str:
 
 def look(pid: int) -> Launch | None:
     """Return the launch that a process stands for, None where it is no launch helper of ours."""
-    import binascii
-
     path = proc.program(pid).removesuffix(" (deleted)")
     if os.path.basename(path) != HELPER or proc.owner(pid) != os.geteuid():
         return None
@@ -124,9 +123,8 @@ def look(pid: int) -> Launch | None:
             node = os.path.join(os.readlink(f"/proc/{pid}/cwd"), node)
         except proc.GONE:
             return None
-    key = f"{proc.boot()}.{one.pid}.{one.start}".encode()
     return Launch(
-        id=f"{binascii.crc32(key):08x}",
+        id=proc.name(one),
         helper=one,
         parent=at.parent,
         told=said,

@@ -1,7 +1,8 @@
 """The journal of life events: one JSON line each in `<runtime directory>/events`, older ones in `events.1`.
 
 {"time": 1790000000.5, "event": "start", "id": "3f9a0c12", "name": "web", …}: appended in one write(2), so that lines
-of several writers never mix. Whoever follows it waits for inotify(7); nobody polls, no daemon runs.
+of several writers never mix. Whoever follows it waits for inotify(7); nobody polls, no daemon runs. The launch helper
+(launch.h) writes lines without id for launches in the foreground: that is made of the process here (see `seen`).
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ from __future__ import annotations
 import os
 
 from redpak.errors import RedpakError
-from redpak.state import place
+from redpak.state import place, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 FILE = "events"
 MOST_BYTES = 1 << 20  # of one file; there are two
+CLOCK_S = 60  # by how much the clock may have been set since the host was started
 FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 KINDS = ("create", "start", "exit", "lost", "oom", "exec", "stop", "kill", "pause", "resume", "remove")
 
@@ -77,20 +79,41 @@ def _events(data: bytes) -> list[dict[str, Any]]:
     import json
 
     found = []
+    boot = proc.boot()
+    nodes: dict[str, str] = {}  # as it was written: canonical
     for line in data.splitlines():
         try:
             one = json.loads(line)
         except ValueError:
             continue  # cut off by a full disk
-        if isinstance(one, dict) and "event" in one and "id" in one:
+        if isinstance(one, dict) and "event" in one and ("id" in one or _name(one, boot, nodes)):
             found.append(one)
     return found
 
 
-def follow(*, history: bool = False) -> Iterator[dict[str, Any]]:
+def _name(one: dict[str, Any], boot: str, nodes: dict[str, str]) -> bool:
+    """Give what the launch helper wrote its id; False for a line that is none."""
+    import time
+
+    try:
+        process = proc.Pid(pid=int(one.pop("pid")), start=int(one.pop("ticks")))
+        begin = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        id_ = proc.name(process, "earlier" if one["time"] < begin - CLOCK_S else boot)
+    except (KeyError, TypeError, ValueError):
+        return False
+    node = one.get("node")
+    if isinstance(node, str):  # as it was written, it may be by way of a link
+        one["node"] = nodes[node] if node in nodes else nodes.setdefault(node, os.path.realpath(node))
+    more = {key: one.pop(key) for key in tuple(one) if key not in ("time", "event")}
+    one.update(id=id_, **more, pid=process.pid, ticks=process.start)
+    return True
+
+
+def follow(*, history: bool = False, wait: Callable[[int], None] | None = None) -> Iterator[dict[str, Any]]:
     """Return events as they happen, without end; with `history`, those still known first.
 
-    The watch is there before this function returns: nothing that happens afterwards is missed.
+    The watch is there before this function returns: nothing that happens afterwards is missed. `wait` is called
+    before each wait for it, with its descriptor, and returns when that can be read.
     """
     from redpak.kernel import inotify
 
@@ -101,10 +124,12 @@ def follow(*, history: bool = False) -> Iterator[dict[str, Any]]:
     old = past() if history else []
     fd = os.open(at, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     os.lseek(fd, 0, os.SEEK_END)
-    return _follow(watch, fd, at, old)
+    return _follow(watch, fd, at, old, wait)
 
 
-def _follow(watch: int, fd: int, at: str, old: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _follow(
+    watch: int, fd: int, at: str, old: list[dict[str, Any]], wait: Callable[[int], None] | None
+) -> Iterator[dict[str, Any]]:
     from redpak.kernel import inotify
 
     rest = b""
@@ -128,6 +153,8 @@ def _follow(watch: int, fd: int, at: str, old: list[dict[str, Any]]) -> Iterator
                 os.close(fd)
                 fd, rest = new, b""
                 continue
+            if wait is not None:
+                wait(watch)
             inotify.events(watch)
     finally:
         os.close(fd)

@@ -31,12 +31,22 @@ def find(launcher: int, *, reaper: bool | None) -> Inside | None:
     for _ in range(DEPTH):
         level = [child for pid in level for child in proc.children(pid)]
         for pid in level:
+            if proc.hidden(pid):
+                return _hidden(pid, depth)
             # The links tell only those who might trace it, which an ordinary user may not while it sets things up.
             there = proc.namespace(pid, "mnt")
             own = _depth(pid) > depth
             if own or (there and here and there != here and not (reaper and _stands_above(pid, depth))):
                 return _inside(pid, own=own, reaper=reaper)
     return None
+
+
+def _hidden(init: int, depth: int) -> Inside | None:
+    """Return what can be seen of a sandbox whose first process /proc hides (hidepid): its program stands for both."""
+    if len(proc.numbers(init)) <= depth:
+        return None
+    main = proc.known(next(iter(proc.seen_children(init)), 0))
+    return Inside(init=main, main=main, own_pids=True) if main is not None else None
 
 
 def _stands_above(pid: int, depth: int) -> bool:

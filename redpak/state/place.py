@@ -6,36 +6,11 @@ import os
 import stat
 
 from redpak.errors import Refused, doing
+from redpak.paths import RUNTIME, runtime
 
-NAMED = "REDPAK_RUNTIME_DIR"  # a directory to use instead, for tests and for hosts that keep it elsewhere
+NAMED = RUNTIME
+directory = runtime
 MODE = 0o700
-
-
-def directory() -> str:
-    """Return this user's runtime directory, whether or not it is there.
-
-    Root's is /run/redpak. Anybody else's lies in $XDG_RUNTIME_DIR or /run/user/UID where one of these belongs to the
-    user alone, else it is /tmp/redpak-UID. Raises nothing: `ready` and `existing` judge what lies there.
-    """
-    named = os.environ.get(NAMED, "")
-    if named.startswith("/"):
-        return named.rstrip("/") or "/"
-    uid = os.geteuid()
-    if uid == 0:
-        return "/run/redpak"
-    for base in (os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
-        if base.startswith("/") and _is_mine(base):
-            return os.path.join(base, "redpak")
-    return f"/tmp/redpak-{uid}"  # used only after `_judge` has seen whose it is
-
-
-def _is_mine(base: str) -> bool:
-    """Tell whether a directory belongs to us, and nobody else can change what is in it."""
-    try:
-        at = os.lstat(base)
-    except OSError:
-        return False
-    return stat.S_ISDIR(at.st_mode) and at.st_uid == os.geteuid() and not at.st_mode & 0o022
 
 
 def _judge(where: str) -> None:

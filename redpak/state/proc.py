@@ -102,6 +102,36 @@ def children(pid: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+def hidden(pid: int) -> bool:
+    """Tell whether a process is there that /proc does not show us, as it cannot be traced (hidepid, proc(5))."""
+    if os.path.exists(f"/proc/{pid}/stat") and os.access(f"/proc/{pid}/task", os.R_OK | os.X_OK):
+        return False
+    try:
+        os.close(os.pidfd_open(pid))
+    except OSError:
+        return False
+    return True
+
+
+def numbers(pid: int) -> list[int]:
+    """Return a process's numbers from our pid namespace inwards, also of one that is hidden; [] where it is gone."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return []
+    try:
+        said = read(f"/proc/self/fdinfo/{fd}").decode()
+    finally:
+        os.close(fd)
+    lines = dict(line.partition(":")[::2] for line in said.splitlines())
+    return [int(one) for one in lines.get("NSpid", "").split() if int(one) > 0]
+
+
+def seen_children(pid: int) -> tuple[int, ...]:
+    """Return the children of a hidden process that are shown themselves, lowest number first."""
+    return tuple(one for one in sorted(every()) if (at := stat(one)) is not None and at.parent == pid)
+
+
 def tree(roots: Iterable[int]) -> tuple[int, ...]:
     """Return processes and all that descends from them, parents first."""
     found: dict[int, None] = {}
@@ -156,6 +186,13 @@ def every() -> list[int]:
 def boot() -> str:
     """Return what names this start of the host (random(4))."""
     return read("/proc/sys/kernel/random/boot_id").decode().strip()
+
+
+def name(one: Pid, since: str = "") -> str:
+    """Return what a launch in the foreground is called: its process, of this start of the host unless `since` says."""
+    import binascii
+
+    return f"{binascii.crc32(f'{since or boot()}.{one.pid}.{one.start}'.encode()):08x}"
 
 
 def since_epoch(start: int) -> float:

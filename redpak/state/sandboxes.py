@@ -6,12 +6,12 @@ import os
 
 from redpak.errors import NotFound, Refused, Usage
 from redpak.record import Record
-from redpak.state import found, members, proc, truth
+from redpak.state import found, members, proc, seen, truth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Literal
+    from typing import Any, Literal
 
     from redpak.state.found import Launch
     from redpak.state.proc import Pid
@@ -75,7 +75,9 @@ def of_entry(known: Known) -> Sandbox:
     if entry.foreground and entry.launcher is not None and known.supervised:
         inside = members.find(entry.launcher.pid, reaper=members.always_reaped(entry.engine))
         init, main = (inside.init, inside.main) if inside is not None else (None, None)
-    own = init is not None and proc.status(init.pid).get("NSpid", "").split()[-1:] == ["1"]
+        own = inside is not None and inside.own_pids
+    else:
+        own = init is not None and proc.status(init.pid).get("NSpid", "").split()[-1:] == ["1"]
     return Sandbox(
         id=entry.id,
         name=entry.name,
@@ -112,6 +114,17 @@ def of_launch(launch: Launch) -> Sandbox:
     )  # fmt: skip
 
 
+def of_past(start: dict[str, Any]) -> Sandbox:
+    """Return the sandbox of a launch in the foreground that ended, from what the journal tells (`seen.named`)."""
+    exit_ = start["exit"]
+    code = exit_.get("code")
+    return Sandbox(
+        id=start["id"], node=str(start.get("node", "?")), command=(), detached=False, engine="",
+        status="lost" if code is None else "exited", code=code, reason=str(exit_.get("reason", "")),
+        started=float(start["time"]), ended=float(exit_["time"]), uid=os.geteuid(),
+    )  # fmt: skip
+
+
 def everything(*, ended: bool = False) -> list[Sandbox]:
     """Return what runs, oldest first; with `ended`, what is still known of the past as well."""
     launches = found.every()  # before the records: what is in both is then known to be
@@ -139,6 +152,9 @@ def find(target: str, *, ended: bool = False) -> Sandbox:
         fitting = [one for one in every if one.node == where and one.lives]
     if not fitting and len(target) >= 1 and all(c in "0123456789abcdef" for c in target):
         fitting = [one for one in every if one.id.startswith(target)]
+        if not fitting and ended:
+            past = seen.named(target)
+            fitting = [of_past(past)] if past is not None else []
     if len(fitting) > 1:
         raise Usage(f"'{target}' may be {_listed(fitting)}", hint="Write its id, or more of it.")
     if not fitting:
@@ -158,6 +174,8 @@ def _near(target: str, every: Sequence[Sandbox]) -> str:
     import difflib
 
     words = [word for one in every for word in (one.name, one.id) if word]
+    if "/" not in target and os.path.isdir(target):
+        return f"What runs of the node in this directory is './{target}'."
     close = difflib.get_close_matches(target, words, n=1, cutoff=0.6)
     return f"Did you mean '{close[0]}'?" if close else "Run 'redpak ps --all'."
 

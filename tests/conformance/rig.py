@@ -17,7 +17,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,7 +53,7 @@ USUAL_CAPS = (
 def runtime_argv() -> list[str]:
     """Return the command line of the runtime under test."""
     words = shlex.split(os.environ.get("REDPAK_RUNTIME", ""))
-    return words or [sys.executable, str(REPOSITORY / "scripts/redpak-oci")]
+    return words or [str(REPOSITORY / "scripts/redpak-oci")]  # as clients do: by its first line
 
 
 def runtime_name() -> str:

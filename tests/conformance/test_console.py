@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.rig import LIMITS, USUAL_CAPS, Container, cap_mask, environ, gone, runtime_argv
+from tests.doors import listening
 
 pytestmark = pytest.mark.needs("root", "cc")
 
@@ -22,10 +23,7 @@ def with_terminal(box: Container, *options: str) -> tuple[int, str]:
     """Create a container with a terminal; return the descriptor that came over the console socket, and its name."""
     box.config["process"]["terminal"] = True
     at = box.yard.scratch / "console.sock"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(at))
-        listener.listen()
-        listener.settimeout(20)
+    with listening(at) as listener:
         assert box.create("--console-socket", str(at), *options).code == 0
         peer, _ = listener.accept()
         with peer:
@@ -95,9 +93,7 @@ def test_create_with_a_terminal_needs_a_console_socket(box: Container) -> None:
 
 def test_a_console_socket_without_a_terminal_is_an_error(box: Container) -> None:
     at = box.yard.scratch / "console.sock"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(at))
-        listener.listen()
+    with listening(at):
         box.write()
         with open(box.bundle / "out", "wb") as out:
             ran = box.op(
@@ -275,10 +271,7 @@ def test_exec_needs_a_container_that_lives(box: Container, when: str) -> None:
 def test_exec_with_a_terminal_gives_one_of_the_container(box: Container) -> None:
     running(box)
     at = box.yard.scratch / "console.sock"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(at))
-        listener.listen()
-        listener.settimeout(20)
+    with listening(at) as listener:
         with open(box.yard.scratch / "out2", "wb") as out:
             ran = box.op("exec", "--detach", "--tty", "--console-socket", str(at), box.id, "/probe", "report",
                          stdout=(out, out))  # fmt: skip

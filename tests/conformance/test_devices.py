@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conformance.rig import Container
+from tests.conformance.rig import Container, hierarchies
 
 pytestmark = pytest.mark.needs("root", "cc")
 DEFAULT = {
@@ -118,6 +119,29 @@ def test_the_rules_for_devices_count_in_their_order(box: Container) -> None:
     assert said[0]["outcome"] != "EPERM"
     assert said[1]["outcome"] == "EPERM"
     assert said[2]["outcome"] == "EPERM"
+
+
+def test_the_list_of_version_1_says_what_was_asked_for(box: Container) -> None:
+    rules = [("c", 10, 229, "rwm"), ("b", 8, 20, "rw"), ("b", 10, 200, "r")]
+    given = [{"allow": True, "type": t, "major": a, "minor": b, "access": how} for t, a, b, how in rules]
+    box.config["linux"]["resources"] = {"devices": [{"allow": False, "access": "rwm"}, *given]}
+    box.config["process"]["args"] = ["/probe", "stay"]
+    box.up()
+    at = group_of_process(box.pid)
+    if at is None:
+        pytest.skip("this host has no version 1 of the devices controller")
+    listed = (at / "devices.list").read_text().splitlines()
+    assert {f"{t} {a}:{b} {how}" for t, a, b, how in rules} <= set(listed)
+
+
+def group_of_process(pid: int) -> Path | None:
+    """Return the directory of a process's group in version 1's hierarchy of the devices controller."""
+    for names, (at, _) in hierarchies().items():
+        if "devices" in names.split(","):
+            for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+                if line.split(":")[1] == names:
+                    return Path(at + line.split(":", 2)[2])
+    return None
 
 
 def test_a_device_on_a_symlink_of_the_root_is_not_made_elsewhere(box: Container) -> None:

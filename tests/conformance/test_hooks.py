@@ -97,6 +97,14 @@ def test_a_hook_runs_in_the_namespaces_of_its_phase(box: Container, phase: str) 
         assert seen["sees"] == 1
 
 
+@pytest.mark.parametrize("phase", ["prestart", "createRuntime", "poststart"])
+def test_a_hook_outside_runs_in_the_bundle(box: Container, phase: str) -> None:
+    stays(box).hook(phase)
+    box.up()
+    (seen,) = (one for one in box.hooked() if one["phase"] == phase)
+    assert seen["cwd"] == str(box.bundle)
+
+
 def test_a_create_container_hook_runs_before_the_root_is_changed(box: Container) -> None:
     box.hook("createContainer", f"see={box.bundle}")
     stays(box).up()

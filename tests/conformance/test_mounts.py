@@ -137,6 +137,13 @@ def test_each_attribute_of_a_mount_is_set(box: Container, source: Path, option: 
     assert absent not in mount["options"]
 
 
+def test_several_options_for_the_file_system_may_stand_in_one(box: Container) -> None:
+    box.mount("/data", "tmpfs", "tmpfs", "size=64k,mode=1700", "", "nosuid")
+    mount = mounts_of(box.report())["/data"]
+    assert {"size=64k", "mode=1700"} <= mount["fs_options"]
+    assert "nosuid" in mount["options"]
+
+
 @pytest.mark.parametrize(
     ("first", "last", "wanted"),
     [("nosuid", "suid", False), ("nodev", "dev", False), ("noexec", "exec", False), ("noatime", "atime", False),

@@ -93,6 +93,36 @@ def test_a_symlinked_path_is_followed_inside_the_root_only(box: Container, what:
     assert "victim" not in mounts
 
 
+def test_a_path_behind_a_symlink_inside_is_masked_or_read_only(box: Container) -> None:
+    (box.rootfs / "data/secret").write_text("secret")
+    (box.rootfs / "data/kept").write_text("kept")
+    (box.rootfs / "etc/absolute").symlink_to("/data/secret")
+    (box.rootfs / "etc/relative").symlink_to("../data/kept")
+    (box.rootfs / "etc/nowhere").symlink_to("/nowhere")
+    box.config["linux"]["maskedPaths"] = ["/etc/absolute", "/etc/nowhere"]
+    box.config["linux"]["readonlyPaths"] = ["/etc/relative", "/etc/nowhere"]
+    said = box.probe("read", "/data/secret", ";", "write", "/data/kept", "x")
+    assert said[0]["text"] == ""
+    assert said[1]["outcome"] == "EROFS"
+
+
+def test_a_symlink_that_leads_to_itself_is_an_error(box: Container) -> None:
+    (box.rootfs / "etc/loop").symlink_to("../etc/loop")
+    box.config["linux"]["maskedPaths"] = ["/etc/loop"]
+    box.refused()
+
+
+def test_the_root_may_be_a_readonly_path_and_nothing_of_the_host_is_seen(box: Container) -> None:
+    (box.rootfs / "here").touch()
+    box.config["linux"]["readonlyPaths"] = ["/"]
+    said = box.probe("create", "/new", ";", "ls", "/..", "/", ";", "report")
+    assert said[0]["outcome"] == "EROFS"
+    assert "here" in said[1]["names"]
+    assert sorted(said[1]["names"]) == sorted(said[2]["names"])
+    assert mounts_of(said[3])["/"]["root"].endswith("/rootfs")
+    assert "/sys/fs/cgroup" not in mounts_of(said[3])
+
+
 @pytest.mark.parametrize("what", ["maskedPaths", "readonlyPaths"])
 def test_such_paths_must_be_absolute(box: Container, what: str) -> None:
     (box.rootfs / "data/file").touch()

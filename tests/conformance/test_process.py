@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -75,6 +76,42 @@ def test_a_working_directory_may_lie_in_a_mount(box: Container) -> None:
     assert box.report()["cwd"] == "/dev/shm"
 
 
+def filtered(box: Container, name: str) -> None:
+    """Give the container a filter that does not know a call, installed before capabilities are given up."""
+    box.config["process"]["noNewPrivileges"] = False
+    rule = {"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS}
+    box.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+
+
+def test_a_program_may_lie_where_only_a_capability_leads(box: Container) -> None:
+    box.rootfs.chmod(0o700)
+    box.config["process"]["user"] = {"uid": 10, "gid": 10}
+    kinds = ("bounding", "effective", "permitted", "inheritable", "ambient")
+    box.config["process"]["capabilities"] = {kind: ["CAP_DAC_OVERRIDE"] for kind in kinds}
+    filtered(box, "faccessat2")
+    assert box.report()["uid"] == 10
+
+
+def test_an_interpreter_that_is_a_pipe_makes_nobody_wait(box: Container) -> None:
+    (box.rootfs / "script").write_text("#!/pipe\n")
+    (box.rootfs / "script").chmod(0o755)
+    os.mkfifo(box.rootfs / "pipe", 0o755)
+    box.config["process"]["args"] = ["/script"]
+    assert box.run(timeout_s=20).code != 0
+
+
+def test_a_container_needs_no_proc(box: Container) -> None:
+    box.config["mounts"] = []
+    filtered(box, "close_range")
+    assert box.probe("stat", "/probe")[0]["outcome"] == "ok"
+
+
+@pytest.mark.skipif(os.path.exists("/sys/fs/selinux/enforce"), reason="this kernel has SELinux")
+def test_a_label_for_mounts_stops_nobody_where_there_are_no_labels(box: Container) -> None:
+    box.config["linux"]["mountLabel"] = "system_u:object_r:svirt_sandbox_file_t:s0:c715,c811"
+    assert box.probe("stat", "/probe")[0]["outcome"] == "ok"
+
+
 @pytest.mark.parametrize("cwd", ["data", "", "."])
 def test_a_working_directory_must_be_absolute(box: Container, cwd: str) -> None:
     box.config["process"]["cwd"] = cwd
@@ -143,6 +180,12 @@ def test_each_rlimit_is_the_configured_one(box: Container, name: str) -> None:
     soft, hard = WANTED[name]
     box.config["process"]["rlimits"] = [limit(name, soft, hard)]
     assert box.report()["rlimits"][LIMITS.index(name)] == [soft, hard]
+
+
+@pytest.mark.parametrize("value", [1 << 63, (1 << 64) - 2, (1 << 64) - 1])
+def test_an_rlimit_may_have_all_64_bits(box: Container, value: int) -> None:
+    box.config["process"]["rlimits"] = [limit("core", value, value)]
+    assert box.report()["rlimits"][LIMITS.index("core")] == [value - (1 << 64)] * 2  # the probe's are signed
 
 
 def test_rlimits_that_are_not_configured_stay(box: Container) -> None:
@@ -239,6 +282,23 @@ def test_no_descriptor_of_the_caller_is_left_open(box: Container) -> None:
         os.set_inheritable(9, True)
 
     assert set(box.report(before=careless, close_fds=False)["fds"]) == {"0", "1", "2"}
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (0, 1, 2)])
+def test_a_descriptor_that_the_caller_closed_is_no_file_of_the_hosts(
+    box: Container, closed: tuple[int, ...]
+) -> None:
+    box.mount("/log", "bind", str(box.log), "bind", "rw")
+    box.config["process"]["args"] = ["/probe", "hook", "/log/hooks", "x", "silent"]
+
+    def careless() -> None:
+        for fd in closed:
+            os.close(fd)
+
+    box.run(before=careless)
+    (seen,) = box.hooked()
+    found = {seen["fds"].get(str(fd), "") for fd in closed}
+    assert not [path for path in found if path.startswith("/") and path != "/dev/null"]
 
 
 def test_the_program_is_process_1_of_its_namespace(box: Container) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.rig import LIBC, Container
+from tests.doors import listening
 
 pytestmark = [
     pytest.mark.needs("root", "cc"),
@@ -51,6 +52,13 @@ def seccomp(box: Container, *rules: dict[str, Any], default: str = "SCMP_ACT_ALL
 def call(number: int, *words: int) -> list[str]:
     """Return the probe's words for one system call."""
     return ["call", str(number), *map(str, words), ";"]
+
+
+def test_a_filter_that_is_installed_early_may_refuse_what_only_the_runtime_asks(box: Container) -> None:
+    box.config["process"]["noNewPrivileges"] = False  # so it comes before the capabilities are given up
+    for name in ("getcwd", "getgroups", "getresuid", "getresgid", "capget", "faccessat2", "close_range"):
+        seccomp(box, rule(name, "SCMP_ACT_ERRNO", errnoRet=38 if name == "close_range" else 1))
+        assert box.probe("spare", ";", "stat", "/")[0]["outcome"] == "ok", name
 
 
 def test_a_call_that_is_refused_gives_its_error(box: Container) -> None:
@@ -215,10 +223,7 @@ def test_a_filter_may_forbid_what_the_runtime_itself_needed(box: Container) -> N
 
 def test_notify_hands_the_listener_the_descriptor_and_the_state(box: Container) -> None:
     at = box.yard.scratch / "listener"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(at))
-        listener.listen()
-        listener.settimeout(20)
+    with listening(at) as listener:
         seccomp(
             box,
             rule("mkdir", "SCMP_ACT_NOTIFY"),

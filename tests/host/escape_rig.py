@@ -20,11 +20,20 @@ from tests.conftest import REPOSITORY, Ran
 RACES = max(60, int(os.environ.get("REDPAK_RACES", "60")) // 4)  # each is a whole container, not a launch
 
 
+WAYS = {
+    "quick": "",
+    "python": f"{sys.executable} ",
+}  # with the programs in C where these do it, and without them
+
+both = pytest.mark.parametrize("ours", sorted(WAYS), indirect=True)
+
+
 @pytest.fixture
-def ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Test this checkout's own runtime."""
+def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Test this checkout's own runtime; parametrised with WAYS, in one of them."""
     if not os.environ.get("REDPAK_ESCAPES_PEER"):
-        monkeypatch.setenv("REDPAK_RUNTIME", f"{sys.executable} {REPOSITORY}/scripts/redpak-oci")
+        way = WAYS[getattr(request, "param", "quick")]
+        monkeypatch.setenv("REDPAK_RUNTIME", f"{way}{REPOSITORY}/scripts/redpak-oci")
 
 
 @pytest.fixture

@@ -48,6 +48,15 @@ def refused(ran: Ran, *words: str) -> None:
         assert word in ran.err, ran
 
 
+@pytest.fixture(params=["bwrap", "bwrap-no-helper", "native", "native-no-helper"])
+def engine(request: pytest.FixtureRequest, redpak: Program) -> tuple[str, ...]:
+    """Return options that choose the engine; what is refused before any of them is asked needs one alone."""
+    name, *less = str(request.param).split("-", 1)
+    if less:
+        redpak.environ["REDPAK_NO_HELPER"] = "1"
+    return ("--engine", name)
+
+
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
     """Return a host directory that an ancestor keeps read-only."""
@@ -106,15 +115,19 @@ def test_no_name_of_an_ancestors_configuration_makes_it_writable(
     refused(redpak("run", child, "true"), "top/etc/redpak.yaml' writable")
 
 
-def test_a_child_may_still_write_what_nobody_keeps(redpak: Program, pool: Path, tmp_path: Path) -> None:
+def test_a_child_may_still_write_what_nobody_keeps(
+    redpak: Program, pool: Path, tmp_path: Path, engine: tuple[str, ...]
+) -> None:
     (tmp_path / "free").mkdir()
     child = family(
         pool,
         f"  - {{mode: Restricted, mount: /kept, path: {tmp_path}/pool/top/etc}}\n",
         f"  - {{mode: Public, mount: /open, path: {tmp_path}/free}}\n",
     )
-    ran = redpak("run", child, "sh", "-c", "echo said > /open/file")
-    assert ran.code == 0, ran
+    script = "echo said > /open/file; echo changed > /kept/redpak.yaml; echo changed > /kept/new; exit 7"
+    ran = redpak("run", *engine, child, "sh", "-c", script)
+    assert ran.code == 7, ran
+    assert ran.err.lower().count("read-only file system") == 2, ran
     assert (tmp_path / "free/file").read_text() == "said\n"
 
 
@@ -129,7 +142,9 @@ def test_a_childs_name_does_not_lead_an_ancestors_path_elsewhere(
     refused(redpak("run", child, "true"), "$LEAF_NAME")
 
 
-def test_a_command_can_neither_write_nor_reach_a_service(redpak: Program, pool: Path, tmp_path: Path) -> None:
+def test_a_command_can_neither_write_nor_reach_a_service(
+    redpak: Program, pool: Path, tmp_path: Path, engine: tuple[str, ...]
+) -> None:
     service = socket.socket(socket.AF_UNIX)
     service.bind(str(tmp_path / "service"))
     service.listen()
@@ -147,7 +162,7 @@ def test_a_command_can_neither_write_nor_reach_a_service(redpak: Program, pool: 
             SYSTEM,
             f'environ:\n  - {{mode: Execfd, key: SAID, value: "{command}; true"}}\n',
         )
-        ran = redpak("run", node, "sh", "-c", 'echo "said $SAID"')
+        ran = redpak("run", *engine, node, "sh", "-c", 'echo "said $SAID"')
         assert ran.code == 0, ran
         assert "done" not in ran.out, attempt
     with service, pytest.raises(BlockingIOError):
@@ -158,14 +173,16 @@ def test_a_command_can_neither_write_nor_reach_a_service(redpak: Program, pool: 
 # --- another user of the host
 
 
-def test_a_node_that_everybody_can_change_is_not_launched(redpak: Program, pool: Path) -> None:
+def test_a_node_that_everybody_can_change_is_not_launched(
+    redpak: Program, pool: Path, engine: tuple[str, ...]
+) -> None:
     child = family(pool, "", "")
-    assert redpak("run", child, "true").code == 0
+    assert redpak("run", *engine, child, "true").code == 0
     for part in ("", ".rednode.yaml", "etc", "etc/redpak.yaml"):
         at = pool / "top" / part
         mode = at.stat().st_mode
         at.chmod(mode | 0o002)
-        ran = redpak("run", "--no-frozen", child, "true")
+        ran = redpak("run", "--no-frozen", *engine, child, "true")
         assert ran.code == 3, ran
         assert "written by everybody" in ran.err
         at.chmod(mode)
@@ -228,11 +245,13 @@ def typed_into(argv: list[str], env: dict[str, str]) -> str:
     return said.decode(errors="replace")
 
 
-@pytest.mark.parametrize("way", ["planned", "frozen"])
+@pytest.mark.parametrize("way", ["planned", "frozen", "native"])
 def test_a_command_reads_nothing_from_the_callers_terminal(redpak: Program, pool: Path, way: str) -> None:
     value = f'environ: [{{key: X, mode: Execfd, value: "{READS_TERMINAL}"}}]\n'
     node = make(pool / "node", SYSTEM, value)
     argv = [*redpak.argv, "run", "--no-frozen", str(node), "--", "/bin/sh", "-c", "echo got $X"]
+    if way == "native":
+        argv[-6:-6] = ["--engine", "native"]
     if way == "frozen":
         launcher = pool / "launcher"
         assert redpak("freeze", str(node), "-o", str(launcher)).code == 0

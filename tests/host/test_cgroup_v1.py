@@ -118,6 +118,19 @@ def ended(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+def test_a_group_above_that_somebody_has_just_made_is_one_to_be_in(make: Callable[..., Group]) -> None:
+    above = {f"{own}/{TOP}" for own in layout.look().own.values()}
+    for at in above:
+        os.mkdir(at)  # as another maker does, who has not given it any processors yet
+    try:
+        group = make(NOTHING, "late")
+        assert inside(group, lambda: 0) == 0
+        group.remove()
+    finally:
+        for at in above:
+            os.rmdir(at)
+
+
 def test_a_process_is_in_every_hierarchy(make: Callable[..., Group]) -> None:
     group = make()
     pid = sleeper(group)

@@ -1,6 +1,7 @@
 """Who may write to a node flips a directory against a symbolic link while it is launched; nothing of the host shows.
 
-`REDPAK_RACES` is the number of launches a test (100 by default, 1000 in the full run).
+`REDPAK_RACES` is the number of launches a test (100 by default, 1000 in the full run) by the host's bubblewrap and the
+helper; every other way to start gets a quarter of them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pytest
 from redpak.engine.run import run
 from redpak.errors import RedpakError
 from redpak.plan.ops import Dir
+from tests.features import bwraps
 from tests.host.engine_plans import HERE, bind, shell
 
 if TYPE_CHECKING:
@@ -49,22 +51,51 @@ def flipping(one: Path, other: Path) -> Iterator[None]:
         os.waitpid(pid, 0)
 
 
-def outcome(made: Plan, bwrap: str, no_helper: str) -> int:
-    """Start a plan from a fork of this process (a new interpreter for each would be too slow); return its code."""
-    pid = os.fork()
-    if pid == 0:
-        code = 99
-        try:
-            os.environ["REDPAK_NO_HELPER"] = no_helper
-            null = os.open("/dev/null", os.O_RDWR)
-            for fd in (0, 1, 2):
-                os.dup2(null, fd)
-            code = run(made, bwrap=bwrap)
-        except RedpakError as error:
-            code = error.code
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+class Way:
+    """One way to start a plan: an engine, with its helper or without, and how often a test does it."""
+
+    def __init__(self, engine: str, bwrap: str, *, helper: bool, launches: int) -> None:
+        self.engine = engine
+        self.bwrap = bwrap
+        self.helper = helper
+        self.launches = launches
+
+    def outcomes(self, made: Plan) -> Counter[int]:
+        """Start a plan over and over; return how often each code came."""
+        return Counter(self.outcome(made) for _ in range(self.launches))
+
+    def outcome(self, made: Plan) -> int:
+        """Start a plan from a fork of this process (a new interpreter for each would be too slow); return its code."""
+        pid = os.fork()
+        if pid == 0:
+            code = 99
+            try:
+                os.environ["REDPAK_NO_HELPER"] = "" if self.helper else "1"
+                null = os.open("/dev/null", os.O_RDWR)
+                for fd in (0, 1, 2):
+                    os.dup2(null, fd)
+                code = run(made, engine=self.engine, bwrap=self.bwrap)
+            except RedpakError as error:
+                code = error.code
+            finally:
+                os._exit(code)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def ways() -> dict[str, Way]:
+    """Return every way to start that this host has."""
+    few = max(20, LAUNCHES // 4)
+    found: dict[str, Way] = {}
+    for name, path in (bwraps() or {"none": ""}).items():
+        found[f"{name}-helper"] = Way("bwrap", path, helper=True, launches=few if found else LAUNCHES)
+        found[f"{name}-no-helper"] = Way("bwrap", path, helper=False, launches=few)
+    for helper in (True, False):
+        found["native" if helper else "native-no-helper"] = Way("native", "", helper=helper, launches=few)
+    return found
+
+
+WAYS = ways()
+each_way = pytest.mark.parametrize("way", list(WAYS.values()), ids=list(WAYS))
 
 
 @pytest.fixture
@@ -79,19 +110,17 @@ def node(pool: Path) -> Path:
     return at
 
 
-def test_a_flipping_source_never_shows_what_the_link_says(
-    node: Path, bwrap: str, helper: dict[str, str]
-) -> None:
+@each_way
+def test_a_flipping_source_never_shows_what_the_link_says(node: Path, way: Way) -> None:
     made = shell("test -e /x/key && exit 42; exit 0", mounts=(bind("/x", node / "data"),), node=str(node))
     with flipping(node / "data", node / "link"):
-        codes = Counter(outcome(made, bwrap, helper.get("REDPAK_NO_HELPER", "")) for _ in range(LAUNCHES))
+        codes = way.outcomes(made)
     assert set(codes) <= {0, 3, 125}, codes  # started with the directory, refused, or broke before the start
     assert codes[3] and codes[0], codes  # it did flip
 
 
-def test_a_flipping_mount_point_never_leads_to_the_host(
-    node: Path, bwrap: str, helper: dict[str, str]
-) -> None:
+@each_way
+def test_a_flipping_mount_point_never_leads_to_the_host(node: Path, way: Way) -> None:
     victim = node.parent / "victim"
     victim.mkdir()
     (node / "link").unlink()
@@ -99,7 +128,7 @@ def test_a_flipping_mount_point_never_leads_to_the_host(
     mounts = (bind("/n", node, readonly=False), Dir(dst="/n/data/made", because=HERE))
     made = shell("exit 0", mounts=mounts, node=str(node))
     with flipping(node / "data", node / "link"):
-        codes = Counter(outcome(made, bwrap, helper.get("REDPAK_NO_HELPER", "")) for _ in range(LAUNCHES))
+        codes = way.outcomes(made)
     assert set(codes) == {3}
     assert list(victim.iterdir()) == []
 

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.rig import LIBC, Container, environ, runtime_argv
-from tests.host.escape_rig import naive
+from tests.host.escape_rig import both, naive
 
 pytestmark = pytest.mark.needs("root", "cc")
 X86 = platform.machine() == "x86_64"
@@ -82,6 +82,7 @@ def test_nothing_is_typed_into_the_callers_terminal(box: Container, terminal: bo
     assert "injected" not in typed
 
 
+@both
 def test_nothing_is_typed_into_the_callers_terminal_by_exec(box: Container) -> None:
     box.config["process"]["args"] = ["/probe", "stay"]
     box.up()
@@ -127,6 +128,7 @@ def test_the_callers_keys_are_not_found_inside(box: Container) -> None:
     assert found["result"] < 0
 
 
+@both
 def test_the_callers_keys_are_not_found_by_exec(box: Container) -> None:
     box.config["process"]["args"] = ["/probe", "stay"]
     box.up()
@@ -162,6 +164,7 @@ def test_a_name_that_begins_with_a_dash_is_no_option(box: Container, name: str) 
 
 
 @pytest.mark.parametrize("word", ["--help", "-e", "--cwd=/", "--user=0", "--", "--preserve-fds=9"])
+@both
 def test_a_program_that_looks_like_an_option_is_run_as_a_program(box: Container, word: str) -> None:
     for path in (box.rootfs / word, box.rootfs / "bin" / word):
         path.parent.mkdir(exist_ok=True)

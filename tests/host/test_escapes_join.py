@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.rig import Container, environ
-from tests.host.escape_rig import RACES, naive, untouched
+from tests.host.escape_rig import RACES, both, naive, untouched
 from tests.host.test_escapes_root import flipping
 
 pytestmark = pytest.mark.needs("root", "cc")
@@ -72,6 +72,7 @@ def held(out: str) -> list[str]:
 
 @pytest.mark.parametrize("script", [False, True], ids=["link", "script"])
 @pytest.mark.parametrize("way", ["run", "exec"])
+@both
 def test_the_runtimes_own_program_is_not_run_inside(box: Container, way: str, script: bool) -> None:
     path = trap(box, script=script)
     words = [path, "/proc/self/exe"] if script else [path, "stat", "/proc/self/exe"]
@@ -85,6 +86,7 @@ def test_the_runtimes_own_program_is_not_run_inside(box: Container, way: str, sc
     assert held(ran.out) == []
 
 
+@both
 def test_the_runtimes_own_program_is_not_run_by_a_script_that_is_swapped_meanwhile(box: Container) -> None:
     trap(box, script=True)
     good = box.rootfs / "good"
@@ -119,6 +121,7 @@ CATCH = ("exe", "environ", "fd", "root", "cwd", "ptrace")
 
 
 @pytest.mark.parametrize("caps", ["usual", "ptrace"])
+@both
 def test_a_runtime_that_joins_cannot_be_looked_into(box: Container, caps: str) -> None:
     if caps == "ptrace":
         for kind in ("bounding", "effective", "permitted"):
@@ -186,6 +189,7 @@ def test_a_working_directory_through_a_descriptor_stays_inside(box: Container, f
     assert "Traceback" not in ran.err
 
 
+@both
 def test_no_working_directory_of_exec_leads_out(box: Container) -> None:
     running(box)
     up = "../" * 30 + str(box.yard.scratch)[1:]
@@ -201,6 +205,7 @@ def test_no_working_directory_of_exec_leads_out(box: Container) -> None:
 
 
 @pytest.mark.parametrize("way", ["run", "exec"])
+@both
 def test_descriptors_of_the_caller_do_not_reach_the_program(box: Container, way: str) -> None:
     if way == "run":
         box.config["process"]["args"] = ["/probe", "report"]
@@ -251,6 +256,7 @@ def faked(box: Container, victim: Path) -> Container:
     return running(box, *words[:-1])
 
 
+@both
 def test_exec_into_a_container_with_a_faked_proc_writes_nowhere_else(box: Container, victim: Path) -> None:
     box.config["process"]["oomScoreAdj"] = 33
     faked(box, victim)
@@ -307,6 +313,7 @@ def poison(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("userns", [False, True])
+@both
 def test_the_containers_environment_does_not_reach_the_runtime_or_its_helpers(
     box: Container, preload: Path, userns: bool
 ) -> None:

@@ -260,9 +260,9 @@ def wait_for(fd: int, wanted: bytes) -> bytes:
 def trapping(name: str) -> tuple[str, ...]:
     """Return a program that says 'ready', and exits with 7 when it gets a signal."""
     code = (
-        "import signal, sys, os\n"
+        "import signal, sys, os, time\n"
         f"signal.signal(signal.SIG{name}, lambda *_: (os.write(1, b'got'), os._exit(7)))\n"
-        "os.write(1, b'ready')\nwhile True: signal.pause()\n"
+        "os.write(1, b'ready')\nwhile True: time.sleep(0.05)\n"  # pause() would miss one that comes right before it
     )
     return (os.path.realpath(sys.executable), "-I", "-S", "-c", code)
 

@@ -103,7 +103,7 @@ def test_a_keeper_that_goes_at_the_last_moment_is_none() -> None:
         os.waitpid(pid, 0)
         assert (code, said) == (GONE, "")
         assert join(["--pin", f"{folder}/door", "--unshare", "0"], "/bin/true")[0] == GONE
-        assert join(["--pin", f"{folder}/{'x' * 200}", "--unshare", "0"], "/bin/true")[0] == 1
+        assert join(["--pin", f"{folder}/{'x' * 200}", "--unshare", "0"], "/bin/true")[0] == GONE
 
 
 def test_a_signal_of_the_terminal_ends_the_program_and_not_what_stands_above() -> None:

@@ -16,7 +16,8 @@ from redpak.engine.spec import LaunchSpec
 from redpak.origin import DEFAULT
 from redpak.plan.model import Limit
 from tests.conftest import Program
-from tests.host.test_prepared import PATIENCE_S, kept, leaf_of_two, warm_program  # noqa: F401 - fixtures
+from tests.doors import deep
+from tests.host.test_prepared import PATIENCE_S, joined, kept, leaf_of_two, warm_program  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.needs("bwrap", "userns", "cc")
 
@@ -48,6 +49,20 @@ def test_the_keeper_gives_its_namespaces_to_nobody_else(warm: Program, leaf: Pat
     me.connect(path)
     assert me.recv(1) == b"u"
     me.close()
+
+
+def test_a_keeper_is_found_however_long_its_path_is(warm: Program, leaf: Path, tmp_path: Path) -> None:
+    runtime = deep(tmp_path)
+    runtime.chmod(0o700)
+    warm.environ["REDPAK_RUNTIME_DIR"] = str(runtime)
+    assert warm("warm", leaf).code == 0
+    assert joined(warm, leaf)
+    for _ in range(2):  # from the second start on nothing is composed anew
+        ran = warm("run", leaf, "--", "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline")
+        assert (ran.code, "redpak-join" in ran.out) == (0, True), ran
+    assert warm("cool", leaf).code == 0
+    assert not joined(warm, leaf)
+    assert os.listdir(runtime / "warm") == []
 
 
 def test_a_keeper_in_another_user_namespace_is_none(warm: Program, leaf: Path) -> None:

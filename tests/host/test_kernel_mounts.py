@@ -395,6 +395,20 @@ def test_a_changed_root_leaves_no_way_back_and_no_mount(tmp_path: Path) -> None:
     assert both_ways(act) == [True, True, "/", ["/", "/sub", "/sub/deep"]]
 
 
+def test_a_changed_root_leaves_no_old_one_that_something_lay_over(tmp_path: Path) -> None:
+    def act() -> Any:
+        world(tmp_path)
+        with open("/proc/self/mountinfo") as table:
+            with tree.clone_tree(place(tmp_path / "source")) as below:
+                below.attach(place("/"))  # a path still leads to what lies beneath
+                with tree.clone_tree(place(tmp_path / "source")) as made:
+                    made.attach(below.fd)
+                    mount.change_root(made.fd)
+            return os.listdir("/") == os.listdir("/.."), [line.split()[4] for line in table].count("/")
+
+    assert inside(act) == [True, 0]
+
+
 def test_a_moved_root_is_the_root(tmp_path: Path) -> None:
     def act() -> Any:
         world(tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -216,42 +215,9 @@ def test_descriptors_are_preserved_when_asked_and_closed_when_not(oci: Site) -> 
         os.close(write)
 
 
-def test_the_terminal_is_sent_to_the_console_socket(oci: Site) -> None:
-    path = oci.scratch / "console"
-    bundle = oci.bundle("a", "sh", "-c", "tty; stty size; read x; echo got $x",
-                        process={"terminal": True, "consoleSize": {"height": 33, "width": 77}})  # fmt: skip
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        made = oci("create", "--bundle", bundle, "--console-socket", path, "a")
-        assert made.code == 0, made
-        end, _ = listener.accept()
-        with end:
-            _, (master,), _, _ = socket.recv_fds(end, 100, 1)
-    try:
-        assert oci("start", "a").code == 0
-        os.write(master, b"word\n")
-        said = b""
-        while b"got word" not in said:
-            said += os.read(master, 1000)
-        assert b"/dev/pts/0" in said
-        assert b"33 77" in said
-    finally:
-        os.close(master)
-
-
 def test_a_terminal_that_nobody_would_take_is_refused(oci: Site) -> None:
     made = oci("create", "--bundle", oci.bundle("a", "true", process={"terminal": True}), "a")
     assert (made.code, "console socket" in made.err) == (1, True)
-
-
-def test_the_program_says_when_it_is_ready(oci: Site) -> None:
-    path = oci.scratch / "notify"
-    oci_bundle = oci.bundle("a", "sh", "-c", "echo $NOTIFY_SOCKET; test -S $NOTIFY_SOCKET")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.bind(str(path))
-        done = oci("run", "--bundle", oci_bundle, "a", env={"NOTIFY_SOCKET": str(path)})
-    assert (done.code, done.out) == (0, "/run/notify/notify.sock\n"), done
 
 
 HOOK = """#!/bin/sh

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -140,18 +143,28 @@ exit $code
 """
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """Return a directory for podman, which takes no runroot of more than 50 characters.
+
+    All that it mounts in there is in a mount namespace that has gone when this is removed.
+    """
+    at = tempfile.mkdtemp(prefix="rp-", dir="/tmp")
+    yield Path(at)
+    shutil.rmtree(at)
+
+
 def podman(work: Path, node: Path, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
-    work.mkdir()
     return in_private(PODMAN, REPOSITORY / "scripts" / "redpak-oci", work, node, *command, env=env)
 
 
 @pytest.mark.needs("root", "podman", "redpak-oci", "overlay")
-def test_podman_runs_a_node_that_the_hosts_owner_offers(node: Path, tmp_path: Path) -> None:
+def test_podman_runs_a_node_that_the_hosts_owner_offers(node: Path, short: Path) -> None:
     look = (
         "echo $GREETING $HOME; cat /data/file; ls /nodes; grep -E 'CapEff|CapBnd|NoNew' /proc/self/status;"
         " touch /usr/share/x /x 2>/dev/null || exit 9"
     )
-    ran = podman(tmp_path / "p", node, "sh", "-c", look, ALLOWED=str(node.parent.parent))
+    ran = podman(short, node, "sh", "-c", look, ALLOWED=str(node.parent.parent))
     assert ran.returncode == 9, ran
     assert ran.stdout.split() == [
         "hello", "/home/app", "v", "_private", "app", "base", "system",
@@ -169,8 +182,8 @@ def test_podman_runs_a_node_that_the_hosts_owner_offers(node: Path, tmp_path: Pa
     ],
 )
 def test_podman_cannot_run_a_node_that_is_not_offered_or_not_as_it_is(
-    env: dict[str, str], why: str, node: Path, tmp_path: Path
+    env: dict[str, str], why: str, node: Path, short: Path
 ) -> None:
-    ran = podman(tmp_path / "p", node, "true", **env)
+    ran = podman(short, node, "true", **env)
     assert ran.returncode != 0
     assert why in ran.stderr

@@ -1,19 +1,27 @@
-"""Many commands at once, and commands that are killed at any moment: one answer each, and nothing left behind."""
+"""Many commands at once, and commands that are killed at any moment: one answer each, and nothing left behind.
+
+REDPAK_KILLS (CI: 500) says how many commands are killed; here it is a quarter of that of each kind.
+"""
 
 from __future__ import annotations
 
 import os
 import random
+import select
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import REPOSITORY
 from tests.host.oci_site import Site
+from tests.host.processes import descendants
 
 pytestmark = pytest.mark.needs("userns", "program:busybox")
+KILLS = int(os.environ.get("REDPAK_KILLS") or "40") // 4
 FOREVER = ("sleep", "1000")
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
@@ -128,6 +136,75 @@ def test_a_command_may_be_killed_at_any_moment(oci: Site, command: str) -> None:
         assert groups(oci) == []
         again = oci("run", "--bundle", oci.bundle(name, "true"), name)
         assert again.code == 0, again
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["groups", "bare", pytest.param("shared", marks=pytest.mark.needs("root"))])
+def test_a_create_that_is_killed_leaves_nobody(kind: str, tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    argv = [sys.executable, "-m", "tests.host.killing_oci", kind, str(tmp_path), str(KILLS), str(seed)]
+    if kind == "shared":
+        argv = ["unshare", "--mount", "--propagation", "private", *argv]
+    ended = subprocess.run(
+        argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=60 + 4 * KILLS, check=False
+    )
+    assert ended.returncode == 0, ended
+
+
+@pytest.mark.parametrize("manager", ["none", "cgroupfs"])
+def test_the_first_process_ends_with_its_maker_until_the_record_is_complete(
+    manager: str, oci: Site, tmp_path: Path
+) -> None:
+    oci.argv += ["--cgroup-manager", manager]
+    pipe = tmp_path / "pid"
+    os.mkfifo(pipe)  # to open it for writing takes until somebody reads
+    with oci.popen("create", "--bundle", oci.bundle("a", *FOREVER), "--pid-file", pipe, "a", **QUIET) as one:
+        while (told := oci("state", "a")).code or '"created"' not in told.out:
+            assert one.poll() is None
+        pid = oci.state("a")["pid"]
+        one.kill()
+    oci.ended("a", pid)
+    assert oci.state("a")["status"] == "stopped"
+    gone = oci("delete", "a")
+    assert gone.code == 0, gone
+    assert os.listdir(oci.root) == []
+    assert groups(oci) == []
+
+
+def test_a_hook_that_hangs_ends_with_who_makes_the_container(oci: Site) -> None:
+    oci.argv += ["--cgroup-manager", "none"]
+    hooks = {"createContainer": [{"path": "/bin/sleep", "args": ["sleep", "1000"]}]}
+    with oci.popen("create", "--bundle", oci.bundle("a", *FOREVER, hooks=hooks), "a", **QUIET) as one:
+        while len(below := descendants(one.pid)) < 2 or not any(map(sleeps, below)):
+            assert one.poll() is None
+        doors = [os.pidfd_open(pid) for pid in below]
+        one.kill()
+    for door in doors:  # its pid namespace ends with the first process
+        assert select.select([door], [], [], 20)[0]
+        os.close(door)
+    gone = oci("delete", "a")
+    assert gone.code == 0, gone
+
+
+def sleeps(pid: int) -> bool:
+    """Tell whether a process is the program `sleep`."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sleep\0")
+    except OSError:
+        return False
+
+
+def test_what_is_half_made_belongs_to_its_maker_while_that_lives(oci: Site) -> None:
+    oci.root.mkdir()
+    with subprocess.Popen(["sleep", "1000"]) as living, subprocess.Popen(["true"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # nobody has collected it
+        for one in (living, ended):
+            (oci.root / f"~{one.pid}.0").mkdir()
+        assert oci("delete", "--force", "a").code == 0
+        assert os.listdir(oci.root) == [f"~{living.pid}.0"]
+        living.kill()
+    assert oci("delete", "--force", "a").code == 0
+    assert os.listdir(oci.root) == []
 
 
 def test_a_pid_that_is_used_again_is_not_killed(oci: Site) -> None:

@@ -56,7 +56,7 @@ PATIENCE_S = 10
 
 @pytest.fixture(name="warm")
 def warm_program(redpak: Program) -> Iterator[Program]:
-    """Return redpak with a runtime directory of its own; a socket's path may have 107 bytes, so it is a short one."""
+    """Return redpak with a runtime directory of its own, near enough for these tests to connect to what is in there."""
     runtime = tempfile.mkdtemp(prefix="rp-", dir="/tmp")
     redpak.environ["REDPAK_RUNTIME_DIR"] = runtime
     yield redpak

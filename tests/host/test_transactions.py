@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from redpak.errors import Busy, Refused
+from redpak.kernel import mount, ns
 from redpak.node import generations, install
+from redpak.packages import overlay
 from redpak.packages.model import Transaction
 from redpak.packages.transaction import RpmFailed, RpmRefused
 from tests.conftest import Program
@@ -430,6 +432,41 @@ def test_files_of_other_owners_are_installed_and_deleted_by_an_ordinary_user(
 
 
 # ---- rpm's own questions ----
+
+
+@pytest.mark.needs("userns")
+@pytest.mark.parametrize("covered", [False, True], ids=["free", "covered"])
+def test_an_ordinary_user_is_told_what_is_mounted_in_a_layer(tmp_path: Path, covered: bool) -> None:
+    for name in ("lower/inner", "other", "at", "links"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "lower/file").write_text("x")
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            ns.unshare_as(0, 0, ns.CLONE_NEWNS)
+            mount.keep_private()
+            if covered:
+                mount.tmpfs(str(tmp_path / "lower/inner"))
+            ns.unshare_as(0, 0, ns.CLONE_NEWNS)  # what was mounted before is locked in here
+            stack = overlay.Stack(name="var", lowers=(str(tmp_path / "lower"), str(tmp_path / "other")))
+            overlay.show(stack, str(tmp_path / "at"), str(tmp_path / "links"), user=True)
+            os.write(writer, (tmp_path / "at/file").read_bytes())
+        except Refused as error:
+            os.write(writer, error.message.encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(writer)
+    told = os.read(reader, 4096).decode()
+    os.close(reader)
+    if covered:
+        lower = tmp_path / "lower"
+        assert told == (
+            f"'{lower}' cannot be a layer for an ordinary user: something is mounted in it, at '{lower}/inner'"
+        )
+    else:
+        assert told == "x"
 
 
 def test_rpm_is_asked_about_a_node_or_its_whole_family(child: Place, maker: Maker, redpak: Program) -> None:

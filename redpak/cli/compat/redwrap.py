@@ -90,6 +90,7 @@ def start(asked: Request) -> int:
         explain=explainer(asked),
         lowered=(lambda of, spec: launches.keep(launch, "", of, spec)) if may_freeze else None,
         replan=(lambda: plan(asked)) if made.profile != UPSTREAM else None,
+        begun=True,
     )
 
 
@@ -105,7 +106,7 @@ def why_failed() -> NoReturn:
     """Say why a launch failed and exit with the code for it; the command is bubblewrap's code and the program."""
 
     def tell() -> int:
-        from redpak.engine.run import explained
+        from redpak.engine.failed import explained
 
         asked = options.request(sys.argv[1:])
         code, *command = asked.command

@@ -71,6 +71,7 @@ class NewMount(Record):
     attr_set: int = 0
     propagation: int = 0
     copy_up: bool = False  # tmpfs: begins with a copy of what lay there (runc's tmpcopyup)
+    label: str = ""  # SELinux's, for all files in it
     because: Origin = DEFAULT
 
 
@@ -180,13 +181,14 @@ class Hook(Record):
     """A program of the caller's that runs inside the container's namespaces (runtime-spec, config.md, POSIX hooks).
 
     `args` begins with the program's name as execve(2) has it; () means (path,). It gets the container's state on its
-    standard input. `timeout_s` 0: as long as it takes.
+    standard input. `timeout_s` 0: as long as it takes. `cwd`: where it runs, if that is there; "" = where we are.
     """
 
     path: str
     args: tuple[str, ...] = ()
     environ: tuple[str, ...] = ()
     timeout_s: int = 0
+    cwd: str = ""
     because: Origin = DEFAULT
 
 

@@ -11,7 +11,7 @@ import os
 import stat
 
 from redpak.engine.native import exec as program
-from redpak.engine.native import rights, wire
+from redpak.engine.native import rights, stdio, wire
 from redpak.kernel import files, process, tty
 
 TYPE_CHECKING = False
@@ -44,7 +44,9 @@ class Job:
         self.parent = 0  # die with it; 0: live on
         self.null = -1  # /dev/null of the host, where there is neither a terminal nor standard descriptors
         self.user_space = False  # in a user namespace that is new or was joined
-        self.early = b""  # what the first process said before the stage that made it
+        # what was said before the process that it is about was known
+        self.early: list[tuple[bytes, int]] = []
+        self.confined = False  # the stage has become what the program may be, so the process is born as that
         self.own = (0, 0)  # our interpreter's file
         self.words = (0, 0)  # our command line in memory
         self.board = -1  # the springboard, where that file could be written by who runs inside
@@ -61,11 +63,14 @@ class Job:
         wire.send(self.say, wire.WARNING + os.fsencode(text))
 
 
-def main(job: Job) -> NoReturn:
-    """Do everything; never returns. Exit code 125, 126 or 127 where no program could be started."""
+def main(job: Job, path: str = "") -> NoReturn:
+    """Do everything; never returns. Exit code 125, 126 or 127 where no program could be started.
+
+    With `path` a stage has done all but the last of it: that is the program's.
+    """
     code = 125
     try:
-        code = _main(job)
+        code = last(job, path) if path else _main(job)
     except BaseException as error:  # noqa: BLE001 - told to the maker
         packet = wire.failure(job.doing, error)
         if packet[1:4] in (b"126", b"127"):
@@ -79,7 +84,7 @@ def main(job: Job) -> NoReturn:
 
 
 def _main(job: Job) -> int:
-    doing, box, task = job.doing, job.box, job.task
+    doing, box = job.doing, job.box
     process.retitle(job.words, b"redpak init")  # the host's paths are nobody's business in there
     doing.now("enter the cgroup")
     for door in job.doors:
@@ -97,50 +102,76 @@ def _main(job: Job) -> int:
         inside.furnish(box, job, creating, lambda: preload(job))
     else:
         preload(job)
+    return last(job, confine(job), created)
+
+
+def confine(job: Job) -> str:
+    """Become what the program may be and have, and find it: return its path."""
+    doing, task = job.doing, job.task
     process.dumpable(yes=False)
     doing.now("reset signals")
     reset_signals()
-    if task.new_session:
+    if task.new_session and not job.confined:
         doing.now("make a session")
         os.setsid()
-    terminal(job)
+    stdio.give(job)
     rights.labels(task, doing)
     rights.keyring(task.keyring, doing, job.warn)
     rights.priorities(task, doing)
     if task.home:
         task = with_home(task)
         job.task = task
-    rights.limits(task, doing, job.nofile)
-    before = task.no_new_privs and not any(one.listener for one in task.seccomp)
+    # A stage is one process of the user's too: where it has made the program's, that one gets this limit.
+    late = tuple(one for one in task.rlimits if job.confined and one.name == "nproc")
+    rights.limits(task.but(rlimits=tuple(one for one in task.rlimits if one not in late)), doing, job.nofile)
     rights.drop(task, doing, job.warn, lambda: install(job))
-    if task.no_new_privs and not before:
+    if task.no_new_privs and not filtered_last(task):
         install(job)
     process.dumpable(yes=False)  # a change of user set it to what fs.suid_dumpable says
-    task = job.task = at_home(task, doing)
-    if not os.getcwd().startswith("/"):  # CVE-2024-21626
+    job.task = at_home(task, doing)
+    if not program.inside():
         raise wire.Failed(f"the working directory '{task.cwd}' lies outside of the sandbox")
     doing.now("find", task.args[0])
-    path = program.find(task)
+    path = program.find(job.task)
     program.guard(path, job.own)
+    return path
+
+
+def filtered_last(task: Process) -> bool:
+    """Tell whether the filters can be installed right before the program begins: none of them has to see more."""
+    return task.no_new_privs and not any(one.listener for one in task.seccomp)
+
+
+def last(job: Job, path: str, created: bytes = b"") -> int:
+    """Wait at the gate, and become the program: what only the process itself can do."""
+    doing, box, task = job.doing, job.box, job.task
+    if job.confined:
+        doing.now("make a session")
+        if task.new_session:
+            os.setsid()
+            if task.terminal:
+                tty.control(0)
+        late = tuple(one for one in task.rlimits if one.name == "nproc")
+        rights.limits(task.but(rlimits=late), doing, None)
     doing.now("start")
     if job.parent:
         die_with(job)
     wire.send(job.say, wire.READY)
+    _told(job)
+    # that was the word that we are on record: who makes us and dies before leaves nobody
     if job.listener >= 0:
         os.close(job.say)
         from redpak.engine.native import gate
 
         job.say = gate.accept(job.listener)
-    else:
-        _told(job)
     if box is not None and box.hooks_start:
         from redpak.engine.native import hooks
 
         for hook in box.hooks_start:
             hooks.run(hook, "startContainer", created)
     if box is not None and box.init:
-        return with_init(job, path, filtered=not before)
-    execute(job, path, filtered=not before)
+        return with_init(job, path, filtered=not filtered_last(task))
+    execute(job, path, filtered=not filtered_last(task))
 
 
 def preload(job: Job) -> None:
@@ -272,7 +303,7 @@ def _told(job: Job) -> bytes:
 
 
 def die_with(job: Job) -> None:
-    """End when the maker does. A change of user forgets it, so it is the last thing."""
+    """End when the maker does, from now on; a change of user makes the kernel forget it."""
     process.die_with_parent(signal.SIGKILL)
     # in a pid namespace of our own the parent is 0; its socket tells whether it lives
     import select
@@ -339,51 +370,6 @@ def with_home(task: Process) -> Process:
             home = os.fsdecode(fields[5]) or "/"
             break
     return task.but(environ=(*task.environ, f"HOME={home}"), home=False)
-
-
-def terminal(job: Job) -> None:
-    """Give the program its standard descriptors: a terminal of the sandbox's own, those of the caller, or none."""
-    doing, task = job.doing, job.task
-    if task.terminal:
-        doing.now("make the terminal")
-        slave = inside_terminal(job)
-        if task.new_session:
-            tty.control(slave)
-        for fd in (0, 1, 2):
-            os.dup2(slave, fd)
-        os.close(slave)
-        return
-    if job.stdio is None:
-        doing.now("open", "/dev/null")
-        for fd in (0, 1, 2):
-            os.dup2(job.null, fd)
-        return
-    doing.now("hand over standard input and output")
-    moved = [os.dup(fd) if fd != number else fd for number, fd in enumerate(job.stdio)]
-    for number, fd in enumerate(moved):
-        if fd != number:
-            os.dup2(fd, number)
-    for number in (0, 1, 2):
-        os.set_inheritable(number, True)  # noqa: FBT003
-
-
-def inside_terminal(job: Job) -> int:
-    """Make a pair in the sandbox's own devpts; the master goes to the maker. Returns the slave."""
-    task = job.task
-    master, slave, _ = tty.open_pair("/dev/pts/ptmx")
-    if task.rows or task.columns:
-        tty.set_size(slave, task.rows, task.columns)
-    try:
-        os.fchown(slave, task.uid, -1)
-    except OSError:
-        pass  # a user that is not mapped: mode 0620 for the owner has to do
-    wire.send(job.say, wire.CONSOLE, master)
-    os.close(master)
-    if job.box is not None:
-        from redpak.engine.native import inside
-
-        inside.console(slave)
-    return slave
 
 
 def install(job: Job) -> None:

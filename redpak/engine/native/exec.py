@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from redpak.engine.interpreter import interpreter
+from redpak.engine.interpreter import beginning, interpreter
 from redpak.engine.native import springboard
 from redpak.engine.native.wire import Failed
 from redpak.kernel import files
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from redpak.engine.native.box import Process
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DAC_OVERRIDE = 1 << 1  # linux/capability.h
 MOST_INTERPRETERS = 5  # as the kernel (fs/exec.c)
 
 
@@ -23,19 +24,19 @@ def find(process: Process) -> str:
     """Return the path of the program. Raises Failed "127" where it is not there, "126" where it cannot be run."""
     name = process.args[0]
     if "/" in name:
-        return _usable(name, name)
+        return _usable(name, name, process)
     search = next((one[5:] for one in process.environ if one.startswith("PATH=")), None)
     worst: Failed | None = None
     for folder in (PATH if search is None else search).split(":"):
         try:
-            return _usable(f"{folder or '.'}/{name}", name)
+            return _usable(f"{folder or '.'}/{name}", name, process)
         except Failed as error:
             if error.kind == "126" and worst is None:
                 worst = error
     raise worst or Failed(f"cannot run '{name}': executable file not found in $PATH", "127")
 
 
-def _usable(path: str, name: str) -> str:
+def _usable(path: str, name: str, process: Process) -> str:
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
@@ -43,9 +44,39 @@ def _usable(path: str, name: str) -> str:
         raise Failed(f"cannot run '{name}': {(error.strerror or '').lower()}", kind) from error
     if stat.S_ISDIR(mode):
         raise Failed(f"cannot run '{name}': is a directory", "126")
-    if not stat.S_ISREG(mode) or not os.access(path, os.X_OK, effective_ids=True):
+    if not stat.S_ISREG(mode) or not (
+        os.access(path, os.X_OK, effective_ids=True) or _may_override(path, mode, process)
+    ):
         raise Failed(f"cannot run '{name}': permission denied", "126")
     return path
+
+
+def _may_override(path: str, mode: int, process: Process) -> bool:
+    """Tell whether a program may be run whoever it belongs to, by CAP_DAC_OVERRIDE (capabilities(7)).
+
+    access(2) leaves a user's capabilities aside, and that is what is asked where a filter has no faccessat2(2).
+    """
+    if not (process.caps.effective & DAC_OVERRIDE and mode & 0o111):
+        return False
+    return not os.statvfs(path).f_flag & os.ST_NOEXEC
+
+
+def inside() -> bool:
+    """Tell whether the working directory is beneath our root, and not where a link of procfs leads (CVE-2024-21626).
+
+    The program's own filter may forbid getcwd(2): then we go up until there is no way further.
+    """
+    try:
+        return os.getcwd().startswith("/")
+    except OSError:
+        top, here, way = os.stat("/"), os.stat("."), "."
+    while not os.path.samestat(here, top):
+        way += "/.."
+        above = os.stat(way)
+        if os.path.samestat(above, here):
+            return False
+        here = above
+    return True
 
 
 def ourselves() -> tuple[int, int]:
@@ -121,12 +152,11 @@ def become(path: str, process: Process, board: int = -1) -> None:
 def _check(path: str) -> None:
     """Raise what execve(2) would for a program without a format or without its interpreter."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            head = file.read(128)
+        head = beginning(path, 128)
     except OSError:
         return  # it may be executed and not read
     if not head.startswith((b"\x7fELF", b"#!")) and b"\0" not in head:
         raise OSError(errno.ENOEXEC, os.strerror(errno.ENOEXEC), path)
     needs = interpreter(path)
-    if needs:
-        os.stat(needs)
+    if needs and not stat.S_ISREG(os.stat(needs).st_mode):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), needs)

@@ -55,6 +55,11 @@ def _become(hook: Hook, given: int, said: int) -> None:
         os.dup2(given, 0)
         os.dup2(said, 1)
         os.dup2(said, 2)
+        if hook.cwd:
+            try:
+                os.chdir(hook.cwd)
+            except OSError:
+                pass  # the bundle is gone by now
         files.close_on_exec()  # whoever called us may have left more open
         environ = dict(one.partition("=")[::2] for one in hook.environ)
         os.execve(hook.path, list(hook.args or (hook.path,)), environ)

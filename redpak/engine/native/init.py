@@ -34,9 +34,11 @@ def run(program: int) -> int:
     process.dumpable(yes=False)
     while True:
         info = signal.sigwaitinfo(ALL)
-        if info.si_signo in HANDED_ON and not (info.si_code > 0 and _same_group(program)):
+        if _for_it(info, program):
             try:
-                os.kill(program, info.si_signo)
+                # the kernel ignores SIGTSTP for a session that has no terminal
+                alone = info.si_signo == signal.SIGTSTP and os.getsid(program) == program
+                os.kill(program, signal.SIGSTOP if alone else info.si_signo)
             except ProcessLookupError:
                 pass  # it has just ended: seen below
         while True:
@@ -49,6 +51,13 @@ def run(program: int) -> int:
             if pid == program:
                 code = os.waitstatus_to_exitcode(status)
                 return code if code >= 0 else 128 - code
+
+
+def _for_it(info: signal.struct_siginfo, program: int) -> bool:
+    """Tell whether a signal is to be handed on. That comes from outside which has no number in here."""
+    if info.si_signo == signal.SIGTSTP:
+        return bool(info.si_code <= 0 and info.si_pid == 0)
+    return info.si_signo in HANDED_ON and not (info.si_code > 0 and _same_group(program))
 
 
 def _same_group(program: int) -> bool:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from redpak.engine.native.box import Box
     from redpak.engine.native.child import Job
 
-KILL = 9
 INITIAL_MAP = ["0", "0", "4294967295"]
 
 
@@ -71,8 +70,9 @@ def furnish(box: Box, job: Job, state: bytes, leave: Callable[[], None]) -> None
         initial = file.read().split() == INITIAL_MAP
     root = Root(box, job, initial_user=initial)
     umask = os.umask(UMASK)
-    if job.shared:  # a hook of ours may hang when nobody waits for it any more
-        process.die_with_parent(KILL)
+    from redpak.engine.native.child import die_with
+
+    die_with(job)  # for now: a mount or a hook may hang when nobody waits for us any more
     root.build(groups)
     if job.stdio is None:
         job.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -103,8 +103,7 @@ def furnish(box: Box, job: Job, state: bytes, leave: Callable[[], None]) -> None
         nest(proc, box.nested)
         os.close(proc)
     os.umask(umask)
-    if job.shared:
-        process.die_with_parent(0)
+    process.die_with_parent(0)
 
 
 def nest(proc: int, ids: tuple[int, int]) -> None:

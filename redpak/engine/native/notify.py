@@ -5,8 +5,6 @@ Source: runtime-spec, config-linux.md, "The Container Process State".
 
 from __future__ import annotations
 
-import os
-
 from redpak.errors import LaunchFailed
 
 TYPE_CHECKING = False
@@ -21,6 +19,7 @@ def hand_over(one: Filter, fd: int, pid: int, state: Callable[[int, str], bytes]
     import _socket as socket
     import json
 
+    from redpak.engine.native import sockets
     from redpak.kernel import tty
 
     inner = json.loads(state(pid, "creating")) if state else {}
@@ -33,12 +32,7 @@ def hand_over(one: Filter, fd: int, pid: int, state: Callable[[int, str], bytes]
     }
     end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        folder, name = os.path.split(one.listener)
-        at = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            end.connect(f"/proc/self/fd/{at}/{name}")
-        finally:
-            os.close(at)
+        sockets.connect(end, one.listener)
         tty.send_fds(end.fileno(), json.dumps(said).encode(), (fd,))
     except OSError as error:
         why = (error.strerror or "").lower()

@@ -131,6 +131,7 @@ def drop(process: Process, doing: Doing, warn: Callable[[str], None], filters: C
     if process.securebits:
         doing.now("set the secure bits")
         rights.set_securebits(process.securebits)
+    groups, gids, uids = os.getgroups(), os.getresgid(), os.getresuid()  # a filter may forbid to ask
     if not process.no_new_privs:
         filters()
     doing.now("keep capabilities")
@@ -138,7 +139,7 @@ def drop(process: Process, doing: Doing, warn: Callable[[str], None], filters: C
     if not locked:
         rights.keep_over_setuid(yes=True)
     doing.now("set the groups")
-    if tuple(os.getgroups()) != process.groups:
+    if tuple(groups) != process.groups:
         try:
             os.setgroups(process.groups)
         except PermissionError:
@@ -146,17 +147,17 @@ def drop(process: Process, doing: Doing, warn: Callable[[str], None], filters: C
             if process.groups:
                 raise
     doing.now("become group", str(process.gid))
-    if os.getresgid() != (process.gid,) * 3:
+    if gids != (process.gid,) * 3:
         os.setresgid(process.gid, process.gid, process.gid)
     doing.now("become user", str(process.uid))
-    if os.getresuid() != (process.uid,) * 3:
+    if uids != (process.uid,) * 3:
         os.setresuid(process.uid, process.uid, process.uid)
     if not locked:
         rights.keep_over_setuid(yes=False)
     doing.now("set the capabilities")
     keep = wanted.permitted & permitted
     # CAP_SETPCAP lets the inheritable set grow to the bounding set; it goes last
-    may = rights.caps()[1]
+    may = rights.caps()[1] if locked else permitted
     rights.set_caps(
         keep & wanted.effective & may, keep & may, wanted.inheritable & may & possible & wanted.bounding
     )

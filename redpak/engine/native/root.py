@@ -215,6 +215,8 @@ class Root:
     def _new(self, step: NewMount) -> None:
         self.doing.now(f"mount {step.fstype} at", step.dst, step.because)
         options = tree.split_options(step.data)
+        if step.label:
+            options.append(("context", step.label))
         opened: list[int] = []
         if step.fstype == "overlay":
             options = overlay_options(options, opened, userxattr=not self.initial_user)
@@ -267,9 +269,9 @@ class Root:
         return made
 
     def _existing(self, path: str) -> int:
-        """Return a descriptor of what lies at a path that no symlink leads to, -1 for nothing."""
+        """Return a descriptor of what a path leads to inside the root, -1 for nothing."""
         try:
-            return beneath.find(self.fd, path, links=False)
+            return beneath.find(self.fd, path)
         except (FileNotFoundError, NotADirectoryError):
             return -1
 
@@ -294,7 +296,7 @@ class Root:
             os.close(null)
             made.set(newmount.MOUNT_ATTR_NOSUID | newmount.MOUNT_ATTR_NOEXEC, propagation=PRIVATE)
         with made:
-            self.put(made, step.dst, directory=directory, links=False)
+            self.put(made, step.dst, directory=directory)
 
     def _read_only(self, step: ReadonlyPath) -> None:
         self.doing.now("make read-only", step.dst, step.because)
@@ -305,7 +307,7 @@ class Root:
         with tree.clone_tree(at) as made:
             os.close(at)
             made.set(newmount.MOUNT_ATTR_RDONLY, propagation=PRIVATE, recursive=True)
-            self.put(made, step.dst, directory=directory, links=False)
+            self.put(made, step.dst, directory=directory)
 
     def enter(self) -> None:
         """Make the tree our root, and let go of the host's."""
@@ -321,14 +323,7 @@ class Root:
         elif box.no_pivot:
             mount.move_root(self.fd)
         else:
-            old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             mount.change_root(self.fd)
-            if self.shop >= 0:
-                # a path leads to the topmost mount: what went was the workshop, that lay over the old root
-                os.fchdir(old)
-                mount.detach(".")
-                os.chdir("/")
-            os.close(old)
         os.close(self.fd)
         if box.root_propagation and not self.job.shared:
             doing.now("set the propagation of", "/")

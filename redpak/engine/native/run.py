@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from redpak.engine.host import Host
     from redpak.engine.native.box import Box
     from redpak.engine.run import Options
     from redpak.plan.model import Plan
@@ -29,9 +30,11 @@ def start(plan: Plan, options: Options) -> int:
         raise Usage("there is no program to run", hint="Write it behind '--'.")
     run.cover_stdio()
     run.close_on_exec()
-    if helped(plan, options):
-        return run.start(plan, options.but(native=True))
-    spec = prepared(plan, options)
+    here = host.look(options.bwrap, without=True)
+    spec = lowered(plan, here, options) if known(plan) else None
+    if spec is not None and helped(spec):
+        return run.launch(plan, options.but(native=True), spec, options.lowered)
+    spec = prepared(plan, options, here, spec)
     group = None
     if spec.limits:
         from redpak.cgroup import family
@@ -63,28 +66,40 @@ def start(plan: Plan, options: Options) -> int:
     return code
 
 
-def helped(plan: Plan, options: Options) -> bool:
+def known(plan: Plan) -> bool:
+    """Tell whether the source of every mount is known; a command of the configuration says the others."""
+    return all(op.src.literal is not None for op in plan.mounts if isinstance(op, Bind))
+
+
+def helped(spec: LaunchSpec) -> bool:
     """Tell whether redpak-join can make this sandbox: the same in C, for what most plans ask."""
     from redpak.engine import prepared
 
-    if not prepared.helper() or any(op.src.literal is None for op in plan.mounts if isinstance(op, Bind)):
-        return False
-    here = host.look(options.bwrap, without=True)
-    return not prepared.why_not(bwrap.lower(plan, here, force=options.force, strict=options.strict))
+    return bool(prepared.helper()) and not prepared.why_not(spec)
 
 
-def prepared(plan: Plan, options: Options) -> LaunchSpec:
-    """Return the settled LaunchSpec of a plan: everything is refused that cannot be, nothing is left to evaluate."""
+def lowered(plan: Plan, here: Host, options: Options) -> LaunchSpec:
+    """Return the LaunchSpec of a plan. Raises Refused with every reason why there is none."""
+    return bwrap.lower(plan, here, force=options.force, strict=options.strict)
+
+
+def prepared(
+    plan: Plan, options: Options, here: Host | None = None, spec: LaunchSpec | None = None
+) -> LaunchSpec:
+    """Return the settled LaunchSpec of a plan: everything is refused that cannot be, nothing is left to evaluate.
+
+    `here` and `spec` are the host and the lowered plan, where they are known already.
+    """
     from redpak.engine import run
 
-    here = host.look(options.bwrap, without=True)
-    if any(op.src.literal is None for op in plan.mounts if isinstance(op, Bind)):
+    here = here or host.look(options.bwrap, without=True)
+    if not known(plan):
         from redpak.engine import commands
 
-        bwrap.lower(plan, here, force=options.force, strict=options.strict)
+        lowered(plan, here, options)
         _can_confine(here.bwrap)
-        plan = commands.settle_sources(plan, here.bwrap)
-    spec = bwrap.lower(plan, here, force=options.force, strict=options.strict)
+        plan, spec = commands.settle_sources(plan, here.bwrap), None
+    spec = spec or lowered(plan, here, options)
     run.make_ready(plan, spec)
     if options.lowered is not None:
         options.lowered(plan, spec)

@@ -1,9 +1,13 @@
 """Join namespaces on the way: a short-lived process that enters them and makes the first process as its own sibling.
 
 A process is in a joined pid namespace only by being born there, and the rights over a namespace may come with the user
-namespace that is joined beside it. The maker itself stays where it is. Nobody is born there who has the host's tree
-yet: whoever runs in that namespace with CAP_SYS_PTRACE (capabilities(7)), and no user namespace between, may take over
-any process in it, dumpable or not.
+namespace that is joined beside it. The maker itself stays where it is.
+
+Whoever runs in that namespace with CAP_SYS_PTRACE (capabilities(7)), and no user namespace between, may take over any
+process in it, dumpable or not. So what is put into a running sandbox is born there with no more than its program may
+have: the stage gives up all other rights first. It cannot where a filter asks a supervisor, which wants to know the
+process, or forbids to make one, or where the kernel keeps a label for the program: then the process does it itself, as
+it has to in a sandbox that is new; it never has the host's tree in there.
 """
 
 from __future__ import annotations
@@ -15,18 +19,29 @@ from redpak.errors import LaunchFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from redpak.engine.native.box import Space
+    from redpak.engine.native.box import Process, Space
     from redpak.engine.native.child import Job
 
 ORDER = ("cgroup", "ipc", "net", "time", "uts", "mount", "pid", "user")
-EPERM, EINVAL = 1, 22
+ENOSYS = 38
 
 
 def clone(
     job: Job, name: str, ours: int, flags: int, cgroup_fd: int, target: int, kinds: int
 ) -> tuple[int, int]:
     """Return pid and pidfd of the first process; it is a child of ours. Raises what went wrong on the way."""
-    pid = os.fork()
+    job.confined = job.box is None and _may(job.task)
+    if (
+        job.confined and cgroup_fd >= 0 and os.geteuid() == 0
+    ):  # the process will be in the group with its stage
+        from redpak.kernel import clone as birth
+
+        pid, fd = birth.clone(cgroup=cgroup_fd)
+        cgroup_fd = -1
+        if pid:
+            os.close(fd)
+    else:
+        pid = os.fork()
     if pid == 0:
         code = 125
         try:
@@ -38,24 +53,29 @@ def clone(
         finally:
             os._exit(code)
     packet, pidfd = wire.receive(ours)
-    if packet[:1] not in (wire.BORN, wire.FAILED) and packet:  # the first process was quicker than the stage
-        job.early = packet
+    while packet and packet[:1] not in (wire.BORN, wire.FAILED):
+        job.early.append((packet, pidfd))
         packet, pidfd = wire.receive(ours)
     os.waitpid(pid, 0)
     if packet[:1] == wire.BORN and pidfd >= 0:
         return int(packet[1:]), pidfd
+    for _, handed in job.early:
+        if handed >= 0:
+            os.close(handed)
     if packet[:1] == wire.FAILED:
         raise wire.error_of(packet, name)
     raise LaunchFailed(f"cannot join the namespaces of '{name}': the stage ended without a word")
 
 
 def _stage(job: Job, flags: int, cgroup_fd: int, target: int, kinds: int) -> None:
-    from redpak.engine.native import child
+    from redpak.engine.native import child, start
     from redpak.kernel import clone as birth
     from redpak.kernel import ns, process
 
     doing, box = job.doing, job.box
     makes_user = bool(flags & ns.CLONE_NEWUSER)
+    if job.confined:
+        start.raise_limits(job.task, 0)
     _enter_groups(job)
     if not makes_user or os.geteuid() == 0:
         process.dumpable(yes=False)  # from here on processes in there may see us
@@ -65,7 +85,7 @@ def _stage(job: Job, flags: int, cgroup_fd: int, target: int, kinds: int) -> Non
     later = kinds & ns.CLONE_NEWCGROUP if target >= 0 and cgroup_fd >= 0 else 0
     if later and os.geteuid() == 0:
         later |= kinds & ns.CLONE_NEWUSER
-    elif later:  # an ordinary user has no right to join it afterwards: so we go into the group
+    elif later or (job.confined and cgroup_fd >= 0):  # an ordinary user has no right to do so afterwards
         doing.now("enter the cgroup")
         door = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=cgroup_fd)
         os.write(door, b"0")
@@ -75,6 +95,17 @@ def _stage(job: Job, flags: int, cgroup_fd: int, target: int, kinds: int) -> Non
         _enter(job, target, kinds & ~later)
     elif box is not None:
         _join(job)
+    path = ""
+    if job.confined:
+        process.retitle(job.words, b"redpak init")
+        for fd in (*job.doors, target, job.root):  # nothing of the host's goes along
+            if fd >= 0:
+                os.close(fd)
+        job.doors = ()
+        if job.user_space:
+            doing.now("become root of the user namespace")
+            child.become_root()
+        path = child.confine(job)
     doing.now("make the namespaces")
     pid, pidfd = birth.clone(flags | birth.CLONE_PARENT, cgroup=cgroup_fd)
     if pid == 0:
@@ -82,8 +113,30 @@ def _stage(job: Job, flags: int, cgroup_fd: int, target: int, kinds: int) -> Non
         if later:
             doing.now("join the cgroup namespace")
             ns.join(target, later)
-        child.main(job)
+        child.main(job, path)
     wire.send(job.say, wire.BORN + str(pid).encode(), pidfd)
+
+
+def _may(task: Process) -> bool:
+    """Tell whether a stage can take on the program's rights: whether it can make one more process then."""
+    if task.apparmor or task.selinux or task.smack or any(one.listener for one in task.seccomp):
+        return False
+    if task.no_new_privs or not task.seccomp:
+        return True  # the process itself installs them
+    from redpak.kernel import bpf, libc
+    from redpak.kernel.clone import CLONE_PARENT, CLONE_PIDFD
+
+    arch = bpf.ARCHITECTURES.get(os.uname().machine)
+    if arch is None:
+        return False
+    for name, flags in (("clone3", 0), ("clone", CLONE_PARENT | CLONE_PIDFD)):
+        number = libc.number(name)
+        said = {bpf.run(one.program, number, arch, (flags,)) for one in task.seccomp}
+        if said <= {bpf.RET_ALLOW, bpf.RET_LOG}:
+            return True
+        if not said <= {bpf.RET_ALLOW, bpf.RET_LOG, bpf.RET_ERRNO | ENOSYS}:
+            return False  # to a call that is not there clone(2) is the answer
+    return False
 
 
 def _enter_groups(job: Job) -> None:

@@ -17,7 +17,8 @@ directory are the caller's to remove.
 * console   called with the master of the new terminal (box.process.terminal), which it owns then (and must close)
 * prestart  called with the pid when namespaces and maps exist and no mount is made yet (prestart, createRuntime hooks);
             what it raises ends the sandbox and is raised again
-* created   called with the pid when the sandbox waits at the gate (write pid file and state here)
+* created   called with the pid when the sandbox is complete (write pid file and state here). Until it has returned, the
+            first process ends when its maker does; then it waits at the gate, whoever lives
 * state     called with (pid, status), returns the bytes that hooks_create ("creating") and hooks_start ("created") read
 * preserve_fds  descriptors 3 … 3+n-1 of the caller stay open for the program
 * stdio     what becomes 0, 1, 2; None: /dev/null (with a terminal: always the terminal)
@@ -200,6 +201,11 @@ def launch(
         converse(job, running, console, prestart, state)
         if created is not None:
             created(running.pid)
+        if job.listener >= 0:
+            try:
+                wire.send(ours, wire.GO)  # it is on record, and may wait without us
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # somebody has ended it already
     except BaseException:
         if running is not None:
             running.kill()
@@ -280,6 +286,12 @@ def outside(job: Job, pid: int) -> None:
         except OSError as error:
             why = (error.strerror or "").lower()
             raise LaunchFailed(f"cannot set oom_score_adj to {task.oom_score_adj}: {why}") from error
+    if not job.confined:  # else the stage did
+        raise_limits(task, pid)
+
+
+def raise_limits(task: Process, pid: int) -> None:
+    """Raise a process's hard limits (0: our own) to what is asked for, as far as we may."""
     if not task.rlimits or os.geteuid() != 0:
         return
     import resource
@@ -317,8 +329,7 @@ def converse(
     pid, sock = running.pid, running._socket
     while True:
         try:
-            packet, handed = (job.early, -1) if job.early else wire.receive(sock)
-            job.early = b""
+            packet, handed = job.early.pop(0) if job.early else wire.receive(sock)
         except OSError as error:
             raise LaunchFailed(
                 f"cannot hear from '{running.name}': {(error.strerror or '').lower()}"

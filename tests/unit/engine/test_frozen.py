@@ -42,7 +42,7 @@ esac
 while [ "$1" != -- ]; do
     case $1 in
     -[vm]) eval "value=\\${$2-}"; printf '%s\\0' "$1" "$value"; shift 2 ;;
-    -f) printf '%s\\0' "$1" "$2" "$3"; shift 3 ;;
+    -[fj]) printf '%s\\0' "$1" "$2" "$3"; shift 3 ;;
     -[snt]) printf '%s\\0' "$1"; shift ;;
     *) printf '%s\\0' "$1" "$2"; shift 2 ;;
     esac
@@ -112,7 +112,7 @@ def options(argv: list[str]) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     at = 0
     while argv[at] != "--":
-        count = {"-f": 3, "-s": 1, "-n": 1, "-t": 1}.get(argv[at], 2)
+        count = {"-f": 3, "-j": 3, "-s": 1, "-n": 1, "-t": 1}.get(argv[at], 2)
         found.append(tuple(argv[at : at + count]))
         at += count
     return found

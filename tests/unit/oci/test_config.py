@@ -124,9 +124,10 @@ def test_annotations_are_strings_with_names(wrong: object) -> None:
 def test_hooks_of_every_phase_are_read() -> None:
     hook = {"path": "/bin/h", "args": ["h", "x"], "env": ["A=1"], "timeout": 5}
     found = read(small(hooks={phase: [hook] for phase in config.PHASES}))
-    want = (Hook(path="/bin/h", args=("h", "x"), environ=("A=1",), timeout_s=5),)
-    assert found.hooks == dict.fromkeys(config.PHASES, want)
-    assert (found.box.hooks_create, found.box.hooks_start) == (want, want)
+    want = Hook(path="/bin/h", args=("h", "x"), environ=("A=1",), timeout_s=5)
+    for phase in config.PHASES:
+        assert found.hooks[phase] == (want.but(cwd="" if phase in config.INSIDE else found.bundle),)
+    assert (found.box.hooks_create, found.box.hooks_start) == ((want,), (want,))
 
 
 def test_a_hook_without_time_is_refused() -> None:
@@ -224,13 +225,24 @@ def test_what_the_kernel_lacks_is_refused_and_not_passed_over() -> None:
     data = small(
         process__apparmorProfile="p",
         process__selinuxLabel="l",
-        linux__mountLabel="m",
         linux__intelRdt={"closID": "x"},
     )
     assert [fault.split(":")[0] for fault in faults(data)] == [
-        "process.apparmorProfile", "process.selinuxLabel", "linux.intelRdt", "linux.mountLabel",
+        "process.apparmorProfile", "process.selinuxLabel", "linux.intelRdt",
     ]  # fmt: skip
     assert [fault.split(":")[0] for fault in faults(data, has=True)] == ["linux.intelRdt"]
+
+
+def test_a_label_for_mounts_is_for_the_file_systems_that_are_made() -> None:
+    kinds = ("tmpfs", "proc", "sysfs")
+    given = [
+        {"destination": f"/{kind}".replace("/sysfs", "/sys"), "type": kind, "source": kind} for kind in kinds
+    ]
+    data = small(linux__mountLabel="a:b:c:s0:c1,c2", mounts=given)
+    for has, label in ((True, "a:b:c:s0:c1,c2"), (False, "")):
+        found = read(data, has=has)
+        assert [step.label for step in found.box.steps if isinstance(step, NewMount)] == [label, "", ""]
+        assert any("mountLabel" in warning for warning in found.warnings) != has
 
 
 def test_paths_are_masked_in_others_mount_namespaces_too_and_are_absolute() -> None:

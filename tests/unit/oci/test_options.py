@@ -3,7 +3,10 @@ from __future__ import annotations
 import pytest
 
 from redpak.errors import Usage
+from redpak.oci import about
+from redpak.oci.commands import COMMANDS, GLOBAL
 from redpak.oci.options import parse
+from redpak.oci.texts import TEXTS
 
 KNOWN = {"bundle": "b=", "detach": "d", "env": "e=*", "pid-file": "="}
 
@@ -63,3 +66,18 @@ def test_a_number_is_a_number() -> None:
     options, _ = parse(["--pid-file", "12x"], KNOWN)
     with pytest.raises(Usage, match="whole number"):
         options.number("pid-file")
+
+
+def test_every_option_says_what_it_does_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, known in {"": GLOBAL, **{name: entry[2] or {} for name, entry in COMMANDS.items()}}.items():
+        about.usage(name)
+        lines = capsys.readouterr().out.splitlines()
+        assert set(TEXTS.get(name, {})) == set(known)
+        for option, kind in known.items():
+            (line,) = [
+                one for one in lines if one.startswith(f"  --{option}") and one[4 + len(option)] in " ,"
+            ]
+            words, _, text = line.strip().partition("  ")
+            assert text.strip(), line
+            assert words.endswith(option) == ("=" not in kind and not kind[:1].isalpha()), line
+            assert len(line) <= 110

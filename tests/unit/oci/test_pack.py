@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -131,6 +132,14 @@ def test_only_the_owner_of_the_installation_writes_it(tree: Path) -> None:
     assert python(tree, ENTRY + "print(pack.renew(used))") == "False"
     assert not (room / "__pycache__").exists()
     room.chmod(0o755)
+
+
+def test_of_many_who_miss_it_one_writes_it(tree: Path) -> None:
+    room = os.open(tree / "redpak/oci", os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(room, fcntl.LOCK_EX)
+    assert python(tree, ENTRY + "print(pack.renew(used))") == "False"
+    os.close(room)
+    assert python(tree, ENTRY + "print(pack.renew(used))") == "True"
 
 
 def test_it_is_left_alone_while_it_fits(tree: Path) -> None:

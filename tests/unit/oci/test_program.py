@@ -99,7 +99,7 @@ def test_a_short_command_imports_nothing_heavy(tmp_path: Path, words: list[str])
     assert imported & HEAVY == set()
 
 
-def test_start_and_delete_go_to_the_quick_program_where_it_was_built(tmp_path: Path) -> None:
+def test_start_delete_and_exec_go_to_the_quick_program_where_it_was_built(tmp_path: Path) -> None:
     packages = environment(tmp_path / "env")
     shutil.copytree(REPOSITORY / "redpak", packages / "redpak", ignore=shutil.ignore_patterns("__pycache__"))
     quick = packages / "redpak" / "engine" / "redpak-quick"
@@ -108,6 +108,7 @@ def test_start_and_delete_go_to_the_quick_program_where_it_was_built(tmp_path: P
     script = tmp_path / "env" / "bin" / "redpak-oci"
     assert said(script, "--root", tmp_path, "start", "a b") == f"quick:--root {tmp_path} start a b\n"
     assert said(script, "delete", "a") == "quick:delete a\n"
+    assert said(script, "exec", "a", "b c") == "quick:exec a b c\n"
     assert said(script, "--version").startswith("redpak-oci version ")
     quick.unlink()
     assert "usage" in said(script, "start", "--help").lower()

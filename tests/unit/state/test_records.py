@@ -103,12 +103,17 @@ def test_a_number_that_was_given_to_another_process_is_nobody() -> None:
 
 def test_what_runs_on_without_its_supervisor_is_shown_as_adrift() -> None:
     entry, lock = made()
+    reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(lock)
+        os.close(lock)  # else it would hold it, too
+        os.write(writer, b"!")
         time.sleep(60)
         os._exit(0)
     try:
+        with os.fdopen(reader, "rb") as said:
+            assert said.read(1) == b"!"
+        os.close(writer)
         records.save(entry.but(supervisor=NOBODY, init=proc.known(child), main=proc.known(child)))
         os.close(lock)
         (one,) = recorded()
