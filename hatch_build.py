@@ -15,7 +15,7 @@ ROOM = "redpak/engine"
 
 
 class LaunchHelper(BuildHookInterface):  # type: ignore[type-arg]
-    """Compiles launch.c, join.c and keep.c aside and adds the programs to the wheel."""
+    """Compiles the C programs of build_helper.PROGRAMS aside and adds them to the wheel."""
 
     PLUGIN_NAME = "custom"
 

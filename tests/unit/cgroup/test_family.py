@@ -44,8 +44,8 @@ def test_groups_are_named_by_path_and_lie_in_each_other() -> None:
 
 
 def test_admin_mode_has_groups_of_its_own_and_keeps_the_whole_name() -> None:
-    ((_, name),) = family.names(plan("/tmp/build/x", admin=True))
-    assert name == "redpak:tmp-build-x.admin"
+    ((_, name),) = family.names(plan("/srv/build/x", admin=True))
+    assert name == "redpak:srv-build-x.admin"
 
 
 def test_the_core_os_has_a_group_only_where_it_limits() -> None:
