@@ -30,7 +30,7 @@ PREFIX = "redpak:"  # of nodes' groups
 WATCHED = ("pids", "freezer", "memory", "cpuacct", "")  # version 1: for pausing, statistics, and the end
 LONGEST = 180
 TRIES = 50
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:@")
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:")
 
 
 def escaped(path: str) -> str:

@@ -36,11 +36,14 @@ def rmdir(path: str) -> bool:
     return True
 
 
-def remove_tree(top: str) -> None:
-    """Remove a group without processes, and those below it. Waits a little for processes that are just ending."""
+def remove_tree(top: str, tries: int = 12) -> None:
+    """Remove a group without processes, and those below it. Waits for processes that are just ending.
+
+    12 tries are a second, 45 are ten: a busy host may take long to let a killed process end.
+    """
     import time
 
-    for attempt in range(12):
+    for attempt in range(tries):
         left = [path for path in reversed(tree(top)) if os.path.isdir(path) and not rmdir(path)]
         if not left:
             return

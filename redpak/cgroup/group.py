@@ -121,6 +121,9 @@ class Group:
             except OSError as error:
                 raise _failed(f"put process {pid} into", error) from error
 
+    def settled(self) -> None:
+        """Its first process is in: what kept it until then goes."""
+
     # limits
 
     def update(self, asked: Resources) -> None:
@@ -198,18 +201,20 @@ class Group:
 
     def _freeze_v2(self, at: str) -> None:
         import select
+        import time
 
         events = os.open(f"{at}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
         try:
             waiting = select.poll()
             waiting.register(events, select.POLLPRI)
             _write(f"{at}/cgroup.freeze", b"1")
-            left = 2
+            end = time.monotonic() + FREEZE_S
             while b"frozen 1" not in os.pread(events, 4096, 0):
-                if not left or (not waiting.poll(int(FREEZE_S * 500)) and left == 1):
+                left_s = end - time.monotonic()
+                if left_s <= 0:
                     _write(f"{at}/cgroup.freeze", b"0")
                     raise _stuck(at)
-                left -= b"populated 0" in os.pread(events, 4096, 0)
+                waiting.poll(left_s * 1000)
         finally:
             os.close(events)
 
@@ -331,9 +336,13 @@ class Group:
         if left:
             self.kill()
             for path in left:
-                remove_tree(path)
+                remove_tree(path, tries=45)
         for path in self.made:
             rmdir(path)
+        if self.unit:
+            from redpak.cgroup import systemd
+
+            systemd.forget(self.unit, user=self.user)
 
 
 def load(told: dict[str, Any]) -> Group:

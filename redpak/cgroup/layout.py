@@ -53,10 +53,8 @@ def read(path: str) -> str:
     """Return the content of a file of /proc or of a control group. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        data = os.read(fd, 65536)
-        more = data
-        while len(more) >= 4096:  # seq files come in pages
-            more = os.read(fd, 65536)
+        data = b""
+        while more := os.read(fd, 65536):  # pieces of whole lines, each less than a page
             data += more
     finally:
         os.close(fd)

@@ -13,6 +13,7 @@ from redpak.errors import Busy, RedpakError, Refused, Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from redpak.cgroup.bus import Property
     from redpak.cgroup.layout import Layout
 
     Wanted = dict[str, str]
@@ -74,6 +75,7 @@ class Manager:
     """Groups by mkdir(2): "cgroupfs"."""
 
     kind = "cgroupfs"
+    more: tuple[Property, ...] = ()  # what else a unit shall be: systemd's alone
 
     def __init__(self, found: Layout) -> None:
         self.found = found

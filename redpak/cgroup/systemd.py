@@ -1,28 +1,33 @@
 """Groups by systemd: a scope, made over D-Bus, that systemd delegates to us (Delegate=yes). Version 2 only.
 
 systemd is the one writer of its tree (systemd.io/CGROUP_DELEGATION): where it runs the host, a group outside of what
-it delegated could be changed or removed by it at any time. D-Bus is spoken by busctl(1), which every such host has.
-Limits are told to systemd as properties as well as written: otherwise its next reload would undo them.
+it delegated could be changed or removed by it at any time.
 """
 
 from __future__ import annotations
 
 import os
 
-from redpak.cgroup import apply, layout
+from redpak.cgroup import apply, bus, layout, writes
+from redpak.cgroup.bus import get, properties
 from redpak.cgroup.group import Group
-from redpak.cgroup.manager import Manager, safe
-from redpak.cgroup.resources import NO_LIMIT, Resources
-from redpak.errors import RedpakError, Refused
+from redpak.cgroup.manager import Manager, enable
+from redpak.cgroup.resources import Resources
+from redpak.errors import Busy, RedpakError, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from redpak.cgroup.bus import Property
     from redpak.cgroup.layout import Layout
 
-BUS = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
-INFINITY = (1 << 64) - 1
+__all__ = ["ScopeGroup", "SystemdManager", "forget", "move_here", "properties", "unit_of", "update"]
 WAIT_S = 20.0
-TIMEOUT_S = 30.0
+ASK_EVERY_S = 1.0
+LEFT_S = 5.0
+LONGEST = 254  # the name of a unit; its group may have one letter more
+FOREIGN = {"hugetlb", "rdma", "misc"}  # controllers that systemd knows nothing of
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\")
+_FORM = "Write SLICE:PREFIX:NAME, such as user.slice:redpak:web."
 
 
 def _user() -> bool:
@@ -30,111 +35,101 @@ def _user() -> bool:
     return not apply.in_initial()
 
 
-def _environ(*, user: bool) -> dict[str, str]:
-    """Return the variables by which the user's bus is found."""
-    names = ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")
-    found = {name: os.environ[name] for name in names if name in os.environ}
-    if user:
-        found.setdefault("XDG_RUNTIME_DIR", f"/run/user/{os.geteuid()}")
-    return found
-
-
-def call(member: str, signature: str, *words: str, user: bool, ok: tuple[int, ...] = (0,)) -> str:
-    """Call a method of systemd's manager. Raises RedpakError with what it said."""
-    from redpak.run import tool
-
-    where = ["--user"] if user else ["--system"]
-    hint = "Log in so that a user manager runs (loginctl enable-linger), or choose cgroupfs." if user else ""
-    argv = ["busctl", *where, "--quiet", "call", *BUS, member, signature, *words]
-    done = tool(argv, timeout_s=TIMEOUT_S, ok=(0, 1), environ=_environ(user=user), hint=hint)
-    if done.code not in ok:
-        said = done.err.decode(errors="replace").strip().splitlines()
-        raise RedpakError(f"systemd does not {member}: {said[-1] if said else 'no reason given'}", hint=hint)
-    return done.text if done.code == 0 else done.err.decode(errors="replace")
-
-
-def properties(asked: Resources) -> list[tuple[str, str, list[str]]]:
-    """Return (property, signature, words) that say what `asked` says; what systemd has no word for is left out. Pure.
-
-    Source: systemd.resource-control(5), org.freedesktop.systemd1(5).
-    """
-    from redpak.cgroup.writes import shares_to_weight
-
-    found: list[tuple[str, str, list[str]]] = []
-
-    def number(name: str, value: int | None) -> None:
-        if value is not None:
-            found.append((name, "t", [str(INFINITY if value < 0 else value)]))
-
-    number("MemoryMax", asked.memory_max)
-    number("MemoryHigh", asked.memory_high)
-    number("MemoryLow", asked.memory_low if asked.memory_low is not None else asked.memory_soft)
-    number("MemoryMin", asked.memory_min)
-    swap = asked.swap_max
-    if asked.memory_swap is not None and asked.memory_max is not None:
-        swap = NO_LIMIT if asked.memory_swap < 0 else asked.memory_swap - asked.memory_max
-    number("MemorySwapMax", swap)
-    weight = asked.cpu_weight
-    if weight is None and asked.cpu_shares is not None:
-        weight = shares_to_weight(asked.cpu_shares)
-    number("CPUWeight", weight)
-    if asked.cpu_quota is not None:
-        period = asked.cpu_period or 100_000
-        number(
-            "CPUQuotaPerSecUSec", -1 if asked.cpu_quota < 0 else max(1, asked.cpu_quota * 1_000_000 // period)
-        )
-    if asked.cpu_period is not None:
-        number("CPUQuotaPeriodUSec", asked.cpu_period)
-    number("TasksMax", asked.pids_max)
-    for name, words in (("AllowedCPUs", asked.cpus), ("AllowedMemoryNodes", asked.mems)):
-        if words:
-            mask = sum(1 << one for one in apply.numbers(words))
-            data = mask.to_bytes((mask.bit_length() + 7) // 8, "little")
-            found.append((name, "ay", [str(len(data)), *map(str, data)]))
-    plain = dict(asked.io_weight).get("")
-    number("IOWeight", plain)
-    return found
-
-
 def unit_of(path: str) -> tuple[str, str]:
-    """Return (slice, scope) of "slice:prefix:name", as runc reads it. Raises Refused."""
+    """Return (slice, scope) of "slice:prefix:name", as runc reads it. Raises Refused for what systemd would not take.
+
+    Source: systemd.unit(5), systemd.slice(5).
+    """
     words = path.split(":")
     if len(words) != 3 or not words[2] or "/" in path:
-        raise Refused(
-            f"'{path}' does not name a scope", hint="Write SLICE:PREFIX:NAME, such as user.slice:redpak:web."
-        )
+        raise Refused(f"'{path}' does not name a scope", hint=_FORM)
     place, prefix, name = words
     if name.endswith(".slice"):
         raise Refused(f"'{name}' is a slice, not a scope", hint="Name the container.")
-    return place, f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
+    unit = f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
+    wrong = sorted({*place, *prefix, *name} - _LETTERS)
+    if wrong:
+        hint = "Use letters, digits and any of -_. alone, and \\xNN for others, as systemd-escape(1) does."
+        raise Refused(f"{path!r} does not name a scope: systemd takes no {wrong[0]!r} in it", hint=hint)
+    if len(unit) > LONGEST:
+        raise Refused(f"'{unit}' is too long for a scope's name", hint=f"At most {LONGEST} letters.")
+    steps = place.removesuffix(".slice").split("-")
+    if place and place != "-.slice" and (not place.endswith(".slice") or "" in steps or len(place) > LONGEST):
+        raise Refused(
+            f"'{place}' does not name a slice", hint="Write such as user.slice, or a-b.slice in a.slice."
+        )
+    return place, unit
 
 
-def start_scope(name: str, place: str, pid: int, asked: Resources, *, user: bool) -> None:
-    """Start a scope around a process, and come back when the process is in it. Raises RedpakError."""
+def full(path: str) -> str:
+    """Return "slice:prefix:name" of a name alone. Pure."""
+    return path if ":" in path or "/" in path else f":redpak:{path}"
+
+
+def within(own: str, name: str) -> str:
+    """Return the group of a scope that a process in group `own` is in or below, "" if it is in another. Pure.
+
+    A name that the kernel could take for one of a group's files has "_" before it (systemd.io/CGROUP_DELEGATION).
+    """
+    parts = own.split("/")
+    for index, part in enumerate(parts):
+        if part in (name, f"_{name}"):
+            return "/".join(parts[: index + 1])
+    return ""
+
+
+def start_scope(
+    name: str, place: str, pid: int, asked: Resources, more: tuple[Property, ...] = (), *, user: bool
+) -> str:
+    """Start a scope around a process, come back when the process is in it, and return the scope's group.
+
+    `more` are other properties, which go before ours. Raises Busy when there is a scope of that name, RedpakError.
+    """
     import time
 
-    said: list[tuple[str, str, list[str]]] = [
+    said: dict[str, Property] = {}
+    for one in (
         ("Description", "s", [f"redpak {name}"]),
         ("Delegate", "b", ["true"]),
         ("DefaultDependencies", "b", ["false"]),
         ("CollectMode", "s", ["inactive-or-failed"]),
         ("PIDs", "au", ["1", str(pid)]),
+        *((("Slice", "s", [place]),) if place else ()),
         *properties(asked),
-    ]
-    if place:
-        said.insert(0, ("Slice", "s", [place]))
-    words = [name, "fail", str(len(said))]
-    for key, signature, value in said:
-        words += [key, signature, *value]
-    call("StartTransientUnit", "ssa(sv)a(sa(sv))", *words, "0", user=user)
+        *more,
+    ):
+        said[one[0]] = one
+    try:
+        bus.call(
+            "StartTransientUnit",
+            "ssa(sv)a(sa(sv))",
+            name,
+            "fail",
+            *bus.told([*said.values()]),
+            "0",
+            user=user,
+        )
+    except RedpakError as error:
+        if "already" not in error.message:
+            raise
+        raise Busy(
+            f"there is a scope '{name}' already", hint="Give every container a name of its own."
+        ) from None
     end, pause = time.monotonic() + WAIT_S, 0.001
-    while f"/{name}" not in own_of(pid):
-        if time.monotonic() > end:
-            raise RedpakError(
-                f"systemd did not start '{name}' within {WAIT_S:g} s", hint=f"See journalctl -u {name}."
-            )
+    asks = time.monotonic() + ASK_EVERY_S
+    while not (at := within(own_of(pid), name)):
+        now = time.monotonic()
+        gone = now > asks and _gone(name, user=user, within_s=0)
+        if gone or now > end:
+            forget(name, user=user)
+            why = "it ended at once" if gone else f"not within {WAIT_S:g} s"
+            journal = f"journalctl {'--user ' if user else ''}-u {name}"
+            raise RedpakError(f"systemd did not start '{name}': {why}", hint=f"See {journal}.")
+        if now > asks:
+            asks = now + ASK_EVERY_S
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
+    return at
 
 
 def own_of(pid: int) -> str:
@@ -208,18 +203,20 @@ class SystemdManager(Manager):
     ) -> Group:
         """Start the scope "slice:prefix:name" with its limits, around `pid` or, at first, a process that waits.
 
-        A path without colons names the scope by its last component. Raises CannotLimit, Refused, RedpakError.
+        A name alone is that of "redpak-NAME". Raises CannotLimit, Busy, Refused, RedpakError.
         """
-        place, name = unit_of(path) if ":" in path else ("", f"redpak-{safe(path)[-1]}.scope")
+        place, name = unit_of(full(path))
         user = _user()
         waiting = None if pid else Placeholder()
         try:
-            start_scope(name, place, pid or (waiting.pid if waiting else 0), asked, user=user)
-            at = f"{self.found.v2}{own_of(pid or (waiting.pid if waiting else 0))}"
-            group = ScopeGroup({"": at}, (), name, user=user)
+            at = start_scope(name, place, pid or (waiting.pid if waiting else 0), asked, self.more, user=user)
+            group = ScopeGroup({"": f"{self.found.v2}{at}"}, (), name, user=user)
             group.placeholder = waiting
             try:
+                self._hand_down(at, asked)
                 apply.fresh(group, asked, self.found)
+                if bus.UNTOLD.intersection(asked.given()):
+                    update(group, asked)
             except BaseException:
                 group.remove()
                 raise
@@ -228,6 +225,16 @@ class SystemdManager(Manager):
                 waiting.end()
             raise
         return group
+
+    def _hand_down(self, at: str, asked: Resources) -> None:
+        """Give a scope the controllers that systemd does not: it leaves them alone where they are."""
+        needs = writes.controllers(asked) & FOREIGN & self.found.controllers
+        above = os.path.dirname(at)
+        folders = [""] if needs else []
+        for part in above.split("/")[1:] if needs and above != "/" else ():
+            folders.append(f"{folders[-1]}/{part}")
+        for folder in folders:
+            enable(f"{self.found.v2}{folder}", needs, needs, asked)
 
 
 class ScopeGroup(Group):
@@ -242,12 +249,20 @@ class ScopeGroup(Group):
             self.placeholder.end()
             self.placeholder = None
 
+    def clone_fd(self) -> int:
+        """See Group. -1 also where one process is all that there may be: a move counts nothing, a birth does."""
+        try:
+            alone = layout.read(f"{self.paths['']}/pids.max").strip() == "1"
+        except OSError:
+            alone = False
+        return -1 if alone and self.placeholder else super().clone_fd()
+
     def add(self, pid: int) -> None:
         """Put a process in; where we may not move it (it is in another's slice), systemd does. Raises RedpakError."""
         try:
             super().add(pid)
         except RedpakError:
-            call("AttachProcessesToUnit", "ssau", self.unit, "", "1", str(pid), user=self.user)
+            bus.call("AttachProcessesToUnit", "ssau", self.unit, "", "1", str(pid), user=self.user)
         self.settled()
 
     def remove(self) -> None:
@@ -256,14 +271,59 @@ class ScopeGroup(Group):
         super().remove()
 
 
+def forget(unit: str, *, user: bool) -> None:
+    """End a scope whose group is gone, and wait until systemd knows none of its name: it refuses a second one.
+
+    Idempotent. A systemd that does not answer notices later by itself.
+    """
+    from redpak import log
+
+    try:
+        bus.call("StopUnit", "ss", unit, "replace", user=user)
+    except RedpakError as error:  # it has none, as a rule
+        log.debug(error.message)
+    if not _gone(unit, user=user):
+        log.debug(f"systemd knows of '{unit}' still")
+
+
+def left_alone(path: str) -> None:
+    """Wait until a scope that has lost its processes is gone; not for one that has some: it is somebody else's.
+
+    For what a killed `create` leaves, whose process that waits ends a moment after it. Raises Refused.
+    """
+    _, unit = unit_of(full(path))
+    _gone(unit, user=_user(), within_s=LEFT_S)
+
+
+def _gone(unit: str, *, user: bool, within_s: float = WAIT_S) -> bool:
+    """Wait until systemd has no such unit any more; tell whether it said so."""
+    import time
+
+    end, pause = time.monotonic() + within_s, 0.005
+    try:
+        while bus.unit_at(unit, user=user):
+            if time.monotonic() > end:
+                return False
+            time.sleep(pause)
+            pause = min(pause * 2, 0.1)
+    except RedpakError:
+        return False  # it does not answer: whoever waits for something else goes on
+    return True
+
+
 def update(group: Group, asked: Resources) -> None:
-    """Tell systemd of new limits of a scope."""
-    said = properties(asked)
-    if said:
-        words = [group.unit, "true", str(len(said))]
-        for key, signature, value in said:
-            words += [key, signature, *value]
-        call("SetUnitProperties", "sba(sv)", *words, user=group.user)
+    """Tell systemd of new limits of a scope, which are written already: what the files of their controllers say now.
+
+    One limit alone would not do: a quota is worth nothing without its period, and systemd writes all of a controller's.
+    """
+    at, which = group.paths[""], writes.controllers(asked)
+    said = bus.in_force(at, which)
+    if not said:
+        return
+    exact = layout.read(f"{at}/cpu.max").strip() if "cpu" in which else ""
+    bus.call("SetUnitProperties", "sba(sv)", group.unit, "true", *bus.told(said), user=group.user)
+    if exact:
+        apply.put(at, "cpu.max", exact)  # systemd has written whole percents
 
 
 def move_here(name: str) -> str:
@@ -277,37 +337,42 @@ def move_here(name: str) -> str:
     pid = os.getpid()
     end, pause = time.monotonic() + WAIT_S, 0.005
     while True:
-        own = own_of(pid)
-        if f"/{name}" in own:
-            return own[: own.index(f"/{name}") + len(name) + 1]
+        at = within(own_of(pid), name)
+        if at:
+            return at
         try:
-            start_scope(name, "", pid, Resources(), user=user)
-            return own_of(pid)
-        except RedpakError as error:
-            if "already" not in error.message:
-                raise
-        _join_scope(name, pid, user=user)
+            return start_scope(name, "", pid, Resources(), user=user)
+        except Busy:
+            pass
+        why = _join_scope(name, pid, user=user)
         if time.monotonic() > end:
-            raise RedpakError(f"cannot enter the scope '{name}': it comes and goes", hint="Start again.")
+            raise RedpakError(f"cannot enter the scope '{name}': {why}", hint="Start again.")
         time.sleep(pause)
         pause = min(pause * 2, 0.2)
 
 
-def _join_scope(name: str, pid: int, *, user: bool) -> None:
-    """Try to put a process into the leaf of a scope that others have started; it may end, or not be ready yet."""
-    unit = call("GetUnit", "s", name, user=user, ok=(0, 1)).partition('"')[2].partition('"')[0]
-    place = get(unit, "Scope", "ControlGroup", user=user) if unit.startswith("/") else ""
+def _join_scope(name: str, pid: int, *, user: bool) -> str:
+    """Try to put a process into the leaf of a scope that others have started; return why that failed, or "".
+
+    The scope may end meanwhile, or not be ready yet.
+    """
+    unit = bus.unit_at(name, user=user)
+    place = get(unit, "Scope", "ControlGroup", user=user) if unit else ""
     if not place:
-        return
+        return "it comes and goes"
     leaf = f"{layout.look().v2}{place}/{layout.LEAF}"
     try:
         if not os.path.isdir(leaf):
             os.mkdir(leaf)
         apply.put(leaf, "cgroup.procs", str(pid))
     except PermissionError:  # from a session's group to ours is not ours to move
-        call("AttachProcessesToUnit", "ssau", name, f"/{layout.LEAF}", "1", str(pid), user=user, ok=(0, 1))
-    except OSError:
-        return
+        try:
+            bus.call("AttachProcessesToUnit", "ssau", name, f"/{layout.LEAF}", "1", str(pid), user=user)
+        except RedpakError as error:
+            return error.message
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return ""
 
 
 def come_near(at: str) -> None:
@@ -321,12 +386,3 @@ def come_near(at: str) -> None:
     above = os.path.commonpath((f"{top}{own_of(pid)}", at))
     if not os.access(f"{above}/cgroup.procs", os.W_OK):
         start_scope(f"redpak:runtime-{pid}.scope", "", pid, Resources(), user=True)
-
-
-def get(unit: str, kind: str, key: str, *, user: bool) -> str:
-    """Return a property of a unit, "" where it has none."""
-    from redpak.run import tool
-
-    argv = ["busctl", "--user" if user else "--system", "get-property", BUS[0], unit, f"{BUS[0]}.{kind}", key]
-    done = tool(argv, timeout_s=TIMEOUT_S, ok=(0, 1), environ=_environ(user=user))
-    return done.text.partition('"')[2].rpartition('"')[0] if done.code == 0 else ""

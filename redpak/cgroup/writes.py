@@ -327,7 +327,8 @@ def _memory_v1(asked: Resources, out: list[tuple[str, str, str]], cannot: _Refus
 def _io_v1(asked: Resources, out: list[tuple[str, str, str]], cannot: _Refusals, weight_file: str) -> None:
     for field in ("io_cost_qos", "io_cost_model"):
         if getattr(asked, field):
-            cannot(field, "version 1 of control groups has nothing like it", NEEDS_V2)
+            hint = "Remove it: also on version 2 it belongs to a disk of the machine, not to a group."
+            cannot(field, "version 1 of control groups has nothing like it", hint)
     if asked.blkio_leaf_weight:
         cannot("blkio_leaf_weight", "no kernel since 5.0 has leaf weights", "Remove it.")
     weights = [(device, weight) for device, weight in asked.blkio_weight]

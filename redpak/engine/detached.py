@@ -277,6 +277,8 @@ class _Supervisor:
         if never:
             self.verdict = code, said
         else:
+            if self.entry.main is None:  # it ended before we saw it
+                journal.note("start", self.entry.id, name=self.entry.name, pid=None)
             self._say(0, b"")
         return Exit(code=code, reason="it could not be started" if never else "", ended=time.time(), oom=oom)
 

@@ -116,7 +116,8 @@ def parse(
         seccomp=linux.filters(section, cache),
     )
     hooks = _hooks(top, bundle)
-    made, late = mounts.steps(top, maps, bundle, linux.mount_label(section, has))
+    label = linux.mount_label(section, has)
+    made, late = mounts.steps(top, maps, bundle, label)
     own_dev = mounts.binds_dev(top)
     box = Box(
         name="",
@@ -133,7 +134,7 @@ def parse(
             *linux.cwd(first),
             *late,
             *linux.readonly_paths(section),
-            *linux.masked_paths(section),
+            *linux.masked_paths(section, label),
         ),
         hostname=linux.host_name(top, "hostname", kinds),
         domainname=linux.host_name(top, "domainname", kinds),

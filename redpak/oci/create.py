@@ -174,6 +174,7 @@ def _carry_out(
             pid=pid, start_time=life.start_time(pid), status=life.CREATED, freezer=groups.freezer(group)
         )
         if group is not None:
+            group.settled()
             container.data["cgroup"] = group.to_dict()
         container.save()
         if call.asked.text("pid-file"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from redpak.errors import RedpakError, Usage
+from redpak.errors import Busy, RedpakError, Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from redpak.oci.config import Config
     from redpak.oci.main import Call
     from redpak.oci.store import Container
+
+PROPERTY = "org.systemd.property."  # annotations that begin so are for the scope
 
 
 def named(call: Call, found: Config, name: str) -> tuple[str, str]:
@@ -26,17 +28,25 @@ def named(call: Call, found: Config, name: str) -> tuple[str, str]:
 def make(container: Container, found: Config) -> Group | None:
     """Make the group that the configuration asks for; the state file has named it before it exists.
 
-    Who is not root on the host goes without where no limit was asked for. Raises RedpakError.
+    Who is not root on the host goes without where no limit and no scope was asked for. Raises RedpakError.
     """
     from redpak.cgroup import manager
 
     kind, path = container.data["cgroup_kind"], container.data["cgroup_path"]
     if kind in ("none", "disabled"):
         return None
+    boss = manager.find(kind)
+    if kind == "systemd" and any(name.startswith(PROPERTY) for name in found.annotations):
+        from redpak.oci import unit
+
+        boss.more = unit.properties(found.annotations)
     try:
-        group = manager.find(kind).create(path, *([found.resources] if found.resources else []))
+        group = boss.create(path, *([found.resources] if found.resources else []))
+    except Busy:
+        container.data["cgroup_kind"] = "none"  # it is somebody else's: there is nothing of ours to undo
+        raise
     except (RedpakError, OSError):
-        if not rootless() or limits(found):
+        if not rootless() or limits(found) or kind == "systemd":
             raise
         return None
     if not group.paths:  # who is not root may be allowed none, and asked for no limit
@@ -122,6 +132,11 @@ def leave_none(container: Container) -> None:
     from redpak.cgroup import manager
 
     try:
+        if kind == "systemd":
+            from redpak.cgroup import systemd
+
+            systemd.left_alone(str(path))
+            return
         group = manager.find(str(kind)).create(str(path), exclusive=False)
         if not group.pids():  # else it is somebody else's: ours had no process yet
             group.remove()

@@ -166,12 +166,12 @@ def readonly_root(section: Part) -> bool:
     )
 
 
-def masked_paths(section: Part) -> list[Step]:
-    """Return the steps for what must not be seen."""
+def masked_paths(section: Part, label: str = "") -> list[Step]:
+    """Return the steps for what must not be seen; `label` is SELinux's for what is shown instead."""
     paths = _paths(section, "maskedPaths")
     if "/" in paths:
         section.bad(f"maskedPaths[{paths.index('/')}]", "is the root itself: nothing would be left to run")
-    return [MaskPath(dst=path) for path in paths]
+    return [MaskPath(dst=path, label=label) for path in paths]
 
 
 def _paths(section: Part, key: str) -> list[str]:

@@ -75,13 +75,7 @@ IN_PROC = (
     "/proc/loadavg", "/proc/slabinfo", "/proc/net/dev", "/proc/sys/kernel/ns_last_pid",
     "/proc/sys/crypto/fips_enabled",
 )  # fmt: skip
-UNLABELLED = (
-    "proc",
-    "sysfs",
-    "mqueue",
-    "cgroup",
-    "cgroup2",
-)  # the policy has labels for these, as runc has it
+UNLABELLED = ("proc", "sysfs", "cgroup", "cgroup2")  # the policy has labels for these, as runc has it
 KEEPS_MADE = ("tmpfs",)  # file systems of the sandbox's own, in which later steps make places
 
 

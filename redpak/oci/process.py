@@ -53,6 +53,11 @@ def kernel_has(what: str) -> bool:
         if what == "apparmor":
             with open("/sys/module/apparmor/parameters/enabled", "rb", buffering=0) as file:
                 return file.read(1) == b"Y"
+        if what == "selinux":
+            with open("/proc/self/attr/current", "rb", buffering=0) as file:
+                # without a policy the kernel takes any label for this one
+                if file.read(8).rstrip(b"\0\n") == b"kernel":
+                    return False
         return os.path.exists({"selinux": "/sys/fs/selinux/enforce", "resctrl": "/sys/fs/resctrl/info"}[what])
     except OSError:
         return False
@@ -97,10 +102,11 @@ def read(part: Part, *, has: Callable[[str], bool] = kernel_has) -> Process:
 
 def _label(part: Part, key: str, what: str, name: str, has: Callable[[str], bool]) -> str:
     label = part.text(key)
-    if label and label != "unconfined" and not has(what):
+    if not label or has(what):
+        return label
+    if what != "apparmor" or label != "unconfined":  # what everything is where nothing confines
         part.bad(key, f"'{label}' cannot be put into force: this kernel has no {name}")
-        return ""
-    return label
+    return ""
 
 
 def _caps(part: Part) -> Caps:
@@ -328,6 +334,6 @@ def changed(
         rows=0,
         columns=0,
         no_new_privs=process.no_new_privs if no_new_privs is None else no_new_privs,
-        apparmor=apparmor or process.apparmor,
-        selinux=selinux or process.selinux,
+        apparmor=fresh.apparmor if apparmor else process.apparmor,
+        selinux=fresh.selinux if selinux else process.selinux,
     ), faults.warnings

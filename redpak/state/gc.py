@@ -40,8 +40,8 @@ def too_old(ended: Sequence[Entry], now: float) -> list[Entry]:
     return gone
 
 
-def sweep() -> int:
-    """Remove records that are over their limits, and what was left aside; return how many records that were."""
+def sweep() -> list[Entry]:
+    """Remove records that are over their limits, and what was left aside; return which records that were."""
     import time
 
     ended = [one.entry for one in truth.everything() if one.entry.stage == "ended"]
@@ -49,4 +49,4 @@ def sweep() -> int:
     for one in gone:
         records.remove(one)
     records.sweep_aside()
-    return len(gone)
+    return gone

@@ -249,7 +249,7 @@ static void report(char **argv)
     number("controlling_tty", tty >= 0);
     static const char *files[] = {
         "status", "mountinfo", "limits", "cgroup", "uid_map", "gid_map", "setgroups", "oom_score_adj",
-        "timens_offsets", "sessionid", NULL};
+        "timens_offsets", "sessionid", "attr/current", NULL};
     for (int i = 0; files[i]; i++) {
         snprintf(text, sizeof text, "/proc/self/%s", files[i]);
         contents(files[i], text);
@@ -484,8 +484,8 @@ static int stranger(const char *exe, const struct stat *mine, char *taken, size_
 }
 
 /* Look for processes that are none of ours (a runtime that comes in), and try what could be had of them.
- * Words: MILLISECONDS SECRET PATH-OF-THE-HOST. Counts what could be read. */
-static void hunt(long milliseconds, const char *secret, const char *outside)
+ * Words: MILLISECONDS SECRET PATH-OF-THE-HOST [FILE]. Counts what could be read, until FILE is there. */
+static void hunt(long milliseconds, const char *secret, const char *outside, const char *enough)
 {
     long seen = 0, exe = 0, env = 0, fd = 0, root = 0, cwd = 0, trace = 0;
     char own[4096], path[4200], text[4096], taken[4096] = "";
@@ -525,11 +525,15 @@ static void hunt(long milliseconds, const char *secret, const char *outside)
             if (ptrace(PTRACE_SEIZE, pid, 0, 0) == 0) {
                 snprintf(path, sizeof path, "/proc/%d/exe", pid); /* our own kind may be had: it has joined */
                 trace += stranger(path, &mine, taken, sizeof taken);
-                ptrace(PTRACE_DETACH, pid, 0, 0);
+                int status = 0; /* only who stands still can be let go, and else nobody would hear of its end */
+                ptrace(PTRACE_INTERRUPT, pid, 0, 0);
+                if (waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status))
+                    ptrace(PTRACE_DETACH, pid, 0, status >> 16 ? 0L : (long)WSTOPSIG(status));
             }
         }
         clock_gettime(CLOCK_MONOTONIC, &now);
-    } while (now.tv_sec < end.tv_sec || (now.tv_sec == end.tv_sec && now.tv_nsec < end.tv_nsec));
+    } while ((now.tv_sec < end.tv_sec || (now.tv_sec == end.tv_sec && now.tv_nsec < end.tv_nsec)) &&
+             (!enough || access(enough, F_OK)));
     closedir(proc);
     open_object();
     say("verb", "hunt"), number("seen", seen), number("exe", exe), number("environ", env), number("fd", fd);
@@ -581,6 +585,7 @@ static int hook(char **argv, char **all)
     number("sees", see ? access(see, F_OK) == 0 : -1);
     spaces();
     contents("mountinfo", "/proc/self/mountinfo");
+    contents("label", "/proc/self/attr/current");
     descriptors();
     close_object();
     end_line();
@@ -619,7 +624,7 @@ int main(int argc, char **argv)
         else if (!strcmp(verb, "create")) simple(verb, one[0], put(one[0], O_CREAT | O_EXCL, one[1] ? one[1] : ""));
         else if (!strcmp(verb, "append")) simple(verb, one[0], put(one[0], O_CREAT | O_APPEND, one[1]));
         else if (!strcmp(verb, "fill")) fill(one[0], atol(one[1]));
-        else if (!strcmp(verb, "hunt")) hunt(atol(one[0]), one[1], one[2]);
+        else if (!strcmp(verb, "hunt")) hunt(atol(one[0]), one[1], one[2], one[3]);
         else if (!strcmp(verb, "push")) push(one[0]);
         else if (!strcmp(verb, "symlink")) simple(verb, one[1], symlink(one[0], one[1]));
         else if (!strcmp(verb, "chdir")) simple(verb, one[0], chdir(one[0]));

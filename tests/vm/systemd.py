@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
+
 MIB = 1 << 20
 TOP = Path("/sys/fs/cgroup")
 
@@ -23,7 +25,7 @@ def group_of(pid: int) -> Path:
     return TOP / Path(f"/proc/{pid}/cgroup").read_text().strip().removeprefix("0::/")
 
 
-def comes(true: Callable[[], bool], within_s: float = 20) -> bool:
+def comes(true: Callable[[], bool], within_s: float = PATIENCE_S) -> bool:
     """Wait until something is true; tell whether it came in time."""
     end = time.monotonic() + within_s
     while not (come := true()) and time.monotonic() < end:

@@ -21,6 +21,7 @@ import pytest
 from tests.conformance.rig import config
 from tests.conftest import REPOSITORY, Program, Ran
 from tests.host.life_site import configure, gone
+from tests.patience import PATIENCE_S
 from tests.vm.systemd import MIB, TOP, comes, group_of, shown, vanishes
 
 pytestmark = [pytest.mark.needs("systemd"), pytest.mark.needs("cgroup-v2")]
@@ -59,7 +60,7 @@ class Scoped:
         errors = self.bundle / "errors"
         with errors.open("wb") as file:
             code = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=self.program.environ, timeout=60,
+                argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=self.program.environ, timeout=PATIENCE_S,
                 check=False,
             ).returncode  # fmt: skip
         assert code == 0, errors.read_text()
@@ -137,6 +138,17 @@ def test_a_scope_lives_from_create_to_delete(oci: Program, tmp_path: Path) -> No
 
 
 @pytest.mark.needs("root")
+def test_a_name_is_free_again_as_soon_as_its_container_is_deleted(oci: Program, tmp_path: Path) -> None:
+    box = Scoped(oci, tmp_path, {"pids": {"limit": 9}}, "sleep", "600")
+    for _ in range(4):
+        box.up()
+        ran = box("delete", "--force", box.name)
+        assert ran.code == 0, ran
+        assert not box.group.exists()
+        assert shown(box.unit, "LoadState") == {"LoadState": "not-found"}
+
+
+@pytest.mark.needs("root")
 def test_the_memory_of_a_scope_is_all_that_a_container_gets(oci: Program, tmp_path: Path) -> None:
     limits = {"memory": {"limit": 24 * MIB, "swap": 24 * MIB}}
     box = Scoped(oci, tmp_path, limits, "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
@@ -147,7 +159,7 @@ def test_the_memory_of_a_scope_is_all_that_a_container_gets(oci: Program, tmp_pa
 
 @pytest.mark.needs("root")
 def test_the_tasks_of_a_scope_are_all_that_a_container_gets(oci: Program, tmp_path: Path) -> None:
-    script = "for i in 1 2 3 4 5 6 7 8; do /bin/busybox sleep 1 & done; wait"
+    script = "for i in 1 2 3 4 5 6 7 8; do /bin/busybox sleep 60 & done; wait"
     box = Scoped(oci, tmp_path, {"pids": {"limit": 5}}, "sh", "-c", script)
     ran = box("run", "--bundle", str(box.bundle), box.name)
     assert "can't fork" in ran.err, ran
@@ -211,7 +223,8 @@ class Launcher:
         scope = ["systemd-run", "--quiet", "--scope", "--collect", "--property=Delegate=no", "--"]
         argv = [*scope, *self.become, sys.executable, str(REPOSITORY / "scripts/redpak"), *words]
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, env=self.environ, timeout=60, check=False, cwd="/"
+            argv, stdin=subprocess.DEVNULL, capture_output=True, env=self.environ, timeout=PATIENCE_S, cwd="/",
+            check=False,
         )  # fmt: skip
         return Ran(argv, done)
 
@@ -258,12 +271,28 @@ def test_a_nodes_limits_are_in_a_scope_of_the_callers_manager(launch: Launcher) 
     assert launch("resume", "web").code == 0
     (stats,) = launch.told("stats", "--no-stream", "web")
     assert stats["memory_limit_bytes"] == 96 * MIB, stats
-    script = "for i in $(seq 60); do sleep 1 & done; wait"
+    script = "for i in $(seq 60); do sleep 60 >/dev/null 2>&1 & done; wait"
     ran = launch("exec", "web", "--", "sh", "-c", script)
     assert "fork" in ran.err, ran
     assert launch("stop", "-t", "0", "web").code == 0
     assert gone(one["pid"])
     assert vanishes(scope)
+
+
+@pytest.mark.needs("root")
+def test_launches_of_a_node_come_into_one_scope_and_share_its_limits(launch: Launcher) -> None:
+    launch.configured(LIMITS)
+    for name in ("web", "db"):
+        ran = launch("run", "-d", "--name", name, str(launch.node), "--", "sleep", "600")
+        assert ran.code == 0, ran
+    pids = [one["pid"] for one in launch.told("ps")]
+    leaves = [group_of(pid) for pid in pids]
+    assert len({*leaves}) == 2, leaves
+    (node,) = {leaf.parent for leaf in leaves}
+    assert (node / "memory.max").read_text().strip() == str(96 * MIB)
+    assert launch("stop", "-t", "0", "web").code == 0
+    assert launch("stop", "-t", "0", "db").code == 0
+    assert vanishes(node)
 
 
 @pytest.mark.needs("root")

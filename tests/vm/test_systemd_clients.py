@@ -16,6 +16,7 @@ from tests.clients import image
 from tests.clients.test_containerd import CONFIGURATION as CONTAINERD
 from tests.clients.world import PATH, runtime
 from tests.conftest import Ran
+from tests.patience import PATIENCE_S
 from tests.vm.systemd import MIB, comes, group_of, shown, vanishes
 
 pytestmark = [pytest.mark.needs("vm", "root"), pytest.mark.needs("systemd", "cgroup-v2")]
@@ -73,7 +74,13 @@ def test_podmans_containers_are_in_scopes_with_their_limits(place: Path, user: s
     def podman(*more: str) -> str:
         argv = [*words, *more]
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, env=environ, timeout=90, check=False, cwd="/"
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=environ,
+            timeout=PATIENCE_S,
+            check=False,
+            cwd="/",
         )
         ran = Ran(argv, done)
         assert ran.code == 0, ran
@@ -120,7 +127,7 @@ def test_containerds_shim_asks_for_a_scope(place: Path) -> None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env=environ,
-            timeout=90,
+            timeout=PATIENCE_S,
             check=False,
         )
         ran = Ran([*words, *more], done)
@@ -154,4 +161,4 @@ def test_containerds_shim_asks_for_a_scope(place: Path) -> None:
         assert vanishes(group)
     finally:
         daemon.terminate()
-        daemon.wait(30)
+        daemon.wait(PATIENCE_S)

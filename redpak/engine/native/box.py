@@ -120,6 +120,7 @@ class MaskPath(Record):
     """Hide what lies at `dst`, if anything does: a directory by an empty read-only tmpfs, a file by /dev/null."""
 
     dst: str
+    label: str = ""  # SELinux's, for that tmpfs
     because: Origin = DEFAULT
 
 

@@ -115,7 +115,10 @@ def confine(job: Job) -> str:
         doing.now("make a session")
         os.setsid()
     stdio.give(job)
-    rights.labels(task, doing)
+    if task.apparmor or task.selinux or task.smack:
+        from redpak.engine.native import labels
+
+        labels.give(task, doing)
     rights.keyring(task.keyring, doing, job.warn)
     rights.priorities(task, doing)
     if task.home:
@@ -194,6 +197,8 @@ def preload(job: Job) -> None:
         from redpak.kernel import schedule  # noqa: F401
     from redpak.kernel import caps  # noqa: F401
 
+    if task.apparmor or task.selinux or task.smack:
+        from redpak.engine.native import labels  # noqa: F401
     if job.listener >= 0:
         import _socket  # noqa: F401
 

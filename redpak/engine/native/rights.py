@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from redpak.engine.native.box import Process
     from redpak.engine.native.wire import Doing
 
-ENOSYS, EPERM, EACCES, EINVAL = 38, 1, 13, 22
+ENOSYS, EPERM, EACCES = 38, 1, 13
 SECBIT_KEEP_CAPS = 1 << 4
 
 LOCKS = 10  # RLIMIT_LOCKS, which Python has no name for (asm-generic/resource.h)
@@ -82,36 +82,6 @@ def keyring(name: str, doing: Doing, warn: Callable[[str], None]) -> None:
             raise
         # a filter around us forbids keyctl(2): then nobody in here can use keys either
         warn(f"the session keyring cannot be left: {(error.strerror or '').lower()}")
-
-
-def labels(process: Process, doing: Doing) -> None:
-    """Set the labels that the program gets at its exec. Raises Failed where the kernel has no such module."""
-    if not (process.apparmor or process.selinux or process.smack):
-        return
-    from redpak.kernel import procfs
-
-    proc = procfs.root()
-    try:
-        for kind, label, text, places in (
-            ("AppArmor", process.apparmor, f"exec {process.apparmor}", ("attr/apparmor/exec", "attr/exec")),
-            ("SELinux", process.selinux, process.selinux, ("attr/exec",)),
-            ("SMACK", process.smack, process.smack, ("attr/smack/current", "attr/current")),
-        ):
-            if not label:
-                continue
-            doing.now(f"set the {kind} label", label)
-            for place in places:
-                try:
-                    procfs.write(proc, f"self/{place}", text.encode())
-                    break
-                except OSError as error:
-                    last = error
-            else:
-                if last.errno in (EINVAL, 2):
-                    raise Failed(f"the label '{label}' cannot be set: this kernel has no {kind}")
-                raise last
-    finally:
-        os.close(proc)
 
 
 def drop(process: Process, doing: Doing, warn: Callable[[str], None], filters: Callable[[], None]) -> None:

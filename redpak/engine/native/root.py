@@ -213,9 +213,10 @@ class Root:
                 )
 
     def _new(self, step: NewMount) -> None:
-        self.doing.now(f"mount {step.fstype} at", step.dst, step.because)
+        labelled = f" with the label '{step.label}'" if step.label else ""
+        self.doing.now(f"mount {step.fstype}{labelled} at", step.dst, step.because)
         options = tree.split_options(step.data)
-        if step.label:
+        if step.label and step.fstype != "mqueue":
             options.append(("context", step.label))
         opened: list[int] = []
         if step.fstype == "overlay":
@@ -244,7 +245,18 @@ class Root:
 
             copy_up(lower, made.fd)
             os.close(lower)
+        if step.label and step.fstype == "mqueue":  # it takes no option
+            self._label(made.fd, step.label)
         made.close()
+
+    def _label(self, top: int, label: str) -> None:
+        """Label the directory of message queues, if the queues are the sandbox's own."""
+        if any(space.kind == "ipc" and not space.path for space in self.box.spaces):
+            at = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=top)
+            try:
+                os.setxattr(at, "security.selinux", label.encode())
+            finally:
+                os.close(at)
 
     def _attach(self, made: Tree, step: NewMount) -> None:
         self.put(made, step.dst, directory=True, links=step.fstype not in NEVER_LINKS)
@@ -284,9 +296,10 @@ class Root:
         os.close(at)
         if directory:
             flags = QUIET | newmount.MOUNT_ATTR_RDONLY
-            made = tree.new_filesystem(
-                "tmpfs", "tmpfs", (("size", "0"), ("mode", "0755"), ("ro", None)), flags
-            )
+            options: list[tree.Option] = [("size", "0"), ("mode", "0755"), ("ro", None)]
+            if step.label:
+                options.append(("context", step.label))
+            made = tree.new_filesystem("tmpfs", "tmpfs", options, flags)
         else:
             null = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
             shown = os.fstat(null)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     Option = tuple[str, "str | int | None"]
 
+LABELS = ("context", "fscontext", "defcontext", "rootcontext")  # SELinux's options of every file system
 _FLAGS = (
     (newmount.MOUNT_ATTR_RDONLY, classic.MS_RDONLY, "ro"),
     (newmount.MOUNT_ATTR_NOSUID, classic.MS_NOSUID, "nosuid"),
@@ -160,8 +161,8 @@ def new_filesystem(
     try:
         return _configured(fstype, source, given, attributes)
     except OSError as error:
-        # before Linux 6.13 overlayfs takes no descriptors, before 6.7 no single layers, before 6.5 no comma
-        if fstype != "overlay" or error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+        # before Linux 6.13 overlayfs takes no descriptors (EBADF), before 6.7 no single layers, before 6.5 no comma
+        if fstype != "overlay" or error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF):
             raise
         made = _classic(fstype, source, given, attributes)
         made._why = error
@@ -186,10 +187,18 @@ def _configured(fstype: str, source: str, options: Iterable[Option], attributes:
 
 
 def split_options(data: str) -> list[Option]:
-    """Return the options of a comma separated list as new_filesystem takes them; a comma after \\ is no separator."""
+    """Return the options of a comma separated list as new_filesystem takes them.
+
+    A comma after \\ is no separator, nor are those of a label of SELinux that stands in quotes (mount(8)).
+    """
     found: list[Option] = []
-    for one in data.replace("\\,", "\0").split(","):
+    words = iter(data.replace("\\,", "\0").split(","))
+    for one in words:
         key, equals, value = one.replace("\0", "\\,").partition("=")
+        if key in LABELS and value.startswith('"'):
+            while not value.endswith('"', 1):
+                value += "," + next(words, '"')
+            value = value[1:-1]
         if key:
             found.append((key, value if equals else None))
     return found
@@ -208,7 +217,9 @@ def _classic_options(fstype: str, options: Iterable[Option]) -> tuple[int, str]:
         if key == "lowerdir+" and text is not None:
             layers.append(_escaped(text, ":"))
             continue
-        if text is not None and "," in text.replace("\\,", ""):
+        if text is not None and key in LABELS:
+            text = f'"{text}"'
+        elif text is not None and "," in text.replace("\\,", ""):
             if fstype != "overlay":
                 raise OSError(errno.EINVAL, "mount(2) takes no comma in an option", f"{key}={text}")
             text = _escaped(text, "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from redpak.cgroup import layout
 
 HYBRID = """\
@@ -67,3 +69,11 @@ def test_groups_are_made_above_the_leaf_that_an_earlier_launch_made_for_us() -> 
 
 def test_what_is_outside_of_our_namespace_is_not_taken_for_a_path() -> None:
     assert layout.parse(PURE, "0::/../../x\n", always).own_v2 == "/sys/fs/cgroup"
+
+
+def test_a_file_of_the_kernel_that_comes_in_many_pieces_is_read_to_its_end() -> None:
+    whole = Path("/proc/self/maps").read_text()
+    assert len(whole) > 3 * 4096
+    read = layout.read("/proc/self/maps")
+    assert len(read) > 3 * 4096
+    assert read.splitlines()[-1].split()[-1] == whole.splitlines()[-1].split()[-1]

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from redpak import paths
+from tests.patience import PATIENCE_S
 
 HEAVY = (
     "typing", "dataclasses", "enum", "re", "json", "subprocess", "pathlib", "argparse", "yaml", "ctypes", "hashlib",
@@ -70,7 +71,7 @@ def test_a_launch_imports_nothing_that_is_slow(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
     program, *modules = done.stdout.split()
     assert program == "redpak-launch", done

@@ -19,6 +19,7 @@ from redpak.origin import Origin
 from redpak.plan.model import EnvInput, FileInput, Plan, Rlimit
 from redpak.plan.ops import Bind, Tmpfs
 from redpak.text import Ask, Run, Text, text
+from tests.patience import PATIENCE_S
 
 SHELLS = {
     name: argv
@@ -101,7 +102,7 @@ def started(
         env={"PATH": "/nowhere", **(environ or {})},
         capture_output=True,
         check=False,
-        timeout=20,
+        timeout=PATIENCE_S,
     )
     assert (done.returncode, done.stderr) == (0, b""), done
     return [os.fsdecode(word) for word in done.stdout.split(b"\0")[:-1]]
@@ -247,9 +248,11 @@ def test_another_environment_makes_the_launcher_anew(
     python.chmod(0o755)
     launcher.write_text(said.replace(frozen.quote(frozen.again()[0]), frozen.quote(str(python))))
     argv = [*SHELLS[shell], str(launcher), "a b", ""]
-    same = subprocess.run(argv, env={"READ": "as it was"}, capture_output=True, check=True, timeout=20)
+    same = subprocess.run(
+        argv, env={"READ": "as it was"}, capture_output=True, check=True, timeout=PATIENCE_S
+    )
     assert same.stdout.startswith(b"-i\0")
-    other = subprocess.run(argv, env=environ, capture_output=True, check=True, timeout=20)
+    other = subprocess.run(argv, env=environ, capture_output=True, check=True, timeout=PATIENCE_S)
     assert other.stdout.decode() == f"run\n--refreeze\n{launcher}\n--\n/n\na b\n\n"
 
 

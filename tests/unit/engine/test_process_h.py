@@ -17,6 +17,7 @@ from redpak.errors import RedpakError
 from redpak.kernel.caps import NAMES
 from redpak.oci import process, quick
 from redpak.paths import shipped
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.needs("cc")
 # Prints, for every file that is named, the letters that it replaces and the orders, or "python", each with a NUL.
@@ -64,7 +65,7 @@ def told(harness: Path, *documents: bytes) -> list[list[str] | None]:
         paths.append(harness.parent / f"{os.getpid()}-{number}")
         paths[-1].write_bytes(text)
     done = subprocess.run(
-        [harness, *paths], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, timeout=60
+        [harness, *paths], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, timeout=PATIENCE_S
     )
     groups = done.stdout.split(b"\0\0")[:-1]
     assert len(groups) == len(documents)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,7 @@ def pair(at: str) -> bytes:
 
 
 def test_every_length_around_the_limit_works(tmp_path: Path) -> None:
-    short = f"/tmp/{os.getpid()}"
-    os.mkdir(short, 0o700)
+    short = tempfile.mkdtemp(prefix="", dir="/tmp")
     try:
         for length in range(sockets.LONGEST - 3, sockets.LONGEST + 4):
             at = f"{short}/".ljust(length - 2, "x") + "/s"

@@ -10,7 +10,9 @@ import pytest
 from redpak.engine.native import springboard
 from redpak.engine.native.box import Filter
 
-pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="its code is x86_64's")
+HERE = springboard.MACHINES.get(os.uname().machine)
+pytestmark = pytest.mark.skipif(HERE is None, reason="it has no code for this machine")
+ARCHITECTURE, EXECVEAT = HERE[2:] if HERE else (0, 0)
 
 
 def ends(*argv: str) -> int:
@@ -37,6 +39,18 @@ def test_what_is_not_there_is_127_and_what_cannot_be_run_126() -> None:
     assert ends("/etc/passwd", "x") == 126
 
 
+@pytest.mark.parametrize("machine", springboard.MACHINES)
+def test_it_is_a_program_of_its_machine_that_begins_with_its_code(machine: str) -> None:
+    code, name, _, _ = springboard.MACHINES[machine]
+    program = springboard.program(machine)
+    assert program[:7] == b"\x7fELF\x02\x01\x01"
+    kind, is_for, _, entry, table = struct.unpack_from("<HHIQQ", program, 16)  # elf(5)
+    assert (kind, is_for) == (2, name)
+    loads, _, at, address, _, in_file, in_memory = struct.unpack_from("<IIQQQQQ", program, table)
+    assert (loads, at, in_file, in_memory) == (1, 0, len(program), len(program))
+    assert program[entry - address :] == code
+
+
 def test_it_cannot_be_written() -> None:
     fd = springboard.make()
     with pytest.raises(PermissionError):
@@ -61,11 +75,11 @@ NUMBER, ARCH, ARGUMENT = (0x20, 0, 0, 0), (0x20, 0, 0, 4), (0x20, 0, 0, 16)
         ((), True),
         ((code(ALLOW),), True),
         ((code(ERRNO),), False),
-        ((code(NUMBER, (0x15, 0, 1, 322), ALLOW, ERRNO),), True),
-        ((code(NUMBER, (0x15, 0, 1, 322), ERRNO, ALLOW),), False),
-        ((code(NUMBER, (0x35, 0, 1, 300), ERRNO, ALLOW),), False),
-        ((code(ARCH, (0x15, 1, 0, 0xC000003E), ERRNO, ALLOW),), True),
-        ((code(NUMBER, (0x25, 0, 1, 322), ERRNO, ALLOW), code(ERRNO)), False),
+        ((code(NUMBER, (0x15, 0, 1, EXECVEAT), ALLOW, ERRNO),), True),
+        ((code(NUMBER, (0x15, 0, 1, EXECVEAT), ERRNO, ALLOW),), False),
+        ((code(NUMBER, (0x35, 0, 1, EXECVEAT - 22), ERRNO, ALLOW),), False),
+        ((code(ARCH, (0x15, 1, 0, ARCHITECTURE), ERRNO, ALLOW),), True),
+        ((code(NUMBER, (0x25, 0, 1, EXECVEAT), ERRNO, ALLOW), code(ERRNO)), False),
         ((code(ARGUMENT, (0x15, 0, 0, 0), ALLOW),), False),
         ((code((0x05, 0, 0, 1), ERRNO, ALLOW),), True),
         ((code((0x87, 0, 0, 0), ALLOW),), False),

@@ -52,6 +52,18 @@ def test_the_table_of_x86_is_what_the_headers_say(column: int, header: str, defi
     assert all(LAST_OF_6_1 < number <= LAST for name, number in ours.items() if name not in said)
 
 
+@pytest.mark.needs("cc")
+@pytest.mark.skipif(os.uname().machine != "aarch64", reason="the headers are those of aarch64")
+def test_the_table_of_aarch64_is_what_the_headers_say() -> None:
+    said = from_headers("asm/unistd.h")
+    del said["arch_specific_syscall"], said["syscalls"]  # where such calls begin, and how many there are
+    assert len(said) > 300
+    ours = {name: numbers[0] for name, numbers in calls_arm.CALLS.items() if numbers[0] >= 0}
+    known = {name: number for name, number in said.items() if number <= LAST}
+    assert {name: ours.get(name) for name in known} == known
+    assert all(LAST_OF_6_1 < number <= LAST for name, number in ours.items() if name not in said)
+
+
 @pytest.mark.parametrize("table", TABLES, ids=["x86", "arm"])
 def test_a_call_has_a_number_for_each_architecture_and_no_other_call_has_it(table: object) -> None:
     columns, calls = table.COLUMNS, table.CALLS  # type: ignore[attr-defined]

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from redpak.engine.native.box import Bind, Hook, IdMap, MakeDir, MakeNode, MakeSymlink, NewMount, Space
+from redpak.engine.native.box import (
+    Bind,
+    Hook,
+    IdMap,
+    MakeDir,
+    MakeNode,
+    MakeSymlink,
+    MaskPath,
+    NewMount,
+    Space,
+)
 from redpak.errors import BadConfig, NotFound
 from redpak.oci import config
 from tests.oci_configs import REAL, faults, read, real, small, spaces
@@ -238,10 +248,11 @@ def test_a_label_for_mounts_is_for_the_file_systems_that_are_made() -> None:
     given = [
         {"destination": f"/{kind}".replace("/sysfs", "/sys"), "type": kind, "source": kind} for kind in kinds
     ]
-    data = small(linux__mountLabel="a:b:c:s0:c1,c2", mounts=given)
+    data = small(linux__mountLabel="a:b:c:s0:c1,c2", linux__maskedPaths=["/proc/bus"], mounts=given)
     for has, label in ((True, "a:b:c:s0:c1,c2"), (False, "")):
         found = read(data, has=has)
-        assert [step.label for step in found.box.steps if isinstance(step, NewMount)] == [label, "", ""]
+        made = [step.label for step in found.box.steps if isinstance(step, (NewMount, MaskPath))]
+        assert made == [label, "", "", label]
         assert any("mountLabel" in warning for warning in found.warnings) != has
 
 

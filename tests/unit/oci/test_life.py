@@ -11,7 +11,7 @@ from redpak.oci import life, store
 
 LEADERLESS = """
 import ctypes, threading, time
-threading.Thread(target=time.sleep, args=(60,)).start()
+threading.Thread(target=time.sleep, args=(1000,)).start()
 print("ready", flush=True)
 ctypes.CDLL(None).pthread_exit(None)
 """

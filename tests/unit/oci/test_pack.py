@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from redpak.oci import pack
+from tests.patience import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 WHERE = "import redpak.oci.options as m; print(type(m.__loader__).__name__)"
@@ -34,7 +35,7 @@ def python(tree: Path, code: str, *words: str) -> str:
     head = f"import sys; sys.path.insert(0, {str(tree)!r}); sys.dont_write_bytecode = True;"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", head + code, *words],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done
     return done.stdout.strip()

@@ -159,6 +159,15 @@ def test_a_label_that_the_kernel_cannot_give_is_refused_for_exec_too() -> None:
     assert process.changed(BASE, ("ls",), apparmor="p", has=lambda _: True)[0].apparmor == "p"
 
 
+def test_unconfined_is_what_everything_is_without_apparmor() -> None:
+    found, _ = process.changed(BASE, ("ls",), apparmor="unconfined", has=lambda _: False)
+    assert not found.apparmor
+    found, _ = process.changed(BASE.but(apparmor="p"), ("ls",), apparmor="unconfined", has=lambda _: True)
+    assert found.apparmor == "unconfined"
+    with pytest.raises(BadConfig):
+        process.changed(BASE, ("ls",), selinux="unconfined", has=lambda _: False)
+
+
 def test_what_cannot_be_granted_is_taken_from_all_five_sets() -> None:
     every = dict.fromkeys(process.SETS, KILL | NET_RAW)
     assert process.fit(Caps(**every), KILL) == Caps(**dict.fromkeys(process.SETS, KILL))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 SCRIPT = REPOSITORY / "scripts" / "redpak-oci"
 ENVIRON = {"PATH": "/usr/bin:/bin"}
@@ -23,7 +25,12 @@ HEAVY = {
 
 def said(*argv: str | Path) -> str:
     done = subprocess.run(
-        [str(word) for word in argv], capture_output=True, text=True, env=ENVIRON, timeout=60, check=False
+        [str(word) for word in argv],
+        capture_output=True,
+        text=True,
+        env=ENVIRON,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 0, done
     return done.stdout
@@ -87,7 +94,7 @@ def test_a_short_command_imports_nothing_heavy(tmp_path: Path, words: list[str])
         capture_output=True,
         text=True,
         env=ENVIRON,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     imported = {
