@@ -11,6 +11,20 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+SHOWN_ID = 12  # characters of an id that `ps` shows; engines choose 64, and show as many
+
+
+def meant(word: str) -> str:
+    """Return the id of the container in redpak-oci's default state directory that `ps` shows as `word`, else ''."""
+    from redpak.oci import store
+
+    try:
+        names = store.names(store.default_root())
+    except (OSError, RedpakError):
+        return ""
+    return next((name for name in names if word in (name, name[:SHOWN_ID])), "")
+
+
 def documents(*, ended: bool) -> list[dict[str, Any]]:
     """Return the containers in redpak-oci's default state directory, as `running.document` has sandboxes.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from redpak.cli import output, warm
 from redpak.cli.options import Argument, Arguments, Option
 from redpak.errors import NotFound, Usage
 
@@ -12,7 +13,10 @@ SUMMARY = (
     "Programs that run go on; they have a copy of the tree."
 )
 ARGUMENTS = (Argument(name="PATH", help="the node", kind="optional"),)
-OPTIONS = (Option(name="all", help="all trees that are kept"),)
+OPTIONS = (
+    Option(name="all", help="all trees that are kept"),
+    Option(name="json", help="print JSON: a list of those that were dropped"),
+)
 EXAMPLES = (
     ("redpak cool /nodes/app", "drop the prepared tree of one node"),
     ("redpak cool --all", "drop them all"),
@@ -33,4 +37,6 @@ def main(args: Arguments) -> int:
         raise NotFound(f"nothing is prepared for '{path}'", hint="Run 'redpak warm' to see what is kept.")
     for one in kept:
         keepers.end(one)
+    if args.flag("json"):
+        output.json([{**warm.document(one), "done": "dropped"} for one in kept])
     return 0

@@ -7,7 +7,7 @@ import os
 from redpak.cli import output, running
 from redpak.cli.options import Argument, Arguments
 from redpak.errors import RedpakError, Usage
-from redpak.state import copying, sandboxes
+from redpak.state import copying
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def main(args: Arguments) -> int:
     if bool(source[0]) == bool(target[0]):
         which = "both paths are" if source[0] else "neither of the two paths is"
         raise Usage(f"{which} inside a sandbox", hint="Write one of them as ID:PATH.")
-    one = sandboxes.find(source[0] or target[0])
+    one = running.find(source[0] or target[0])
     root = copying.root_of(running.main_of(one))
     held = [root]
     try:

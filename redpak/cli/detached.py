@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from redpak.cli import grouped, output, run
+from redpak.cli import grouped, output, run, running
 from redpak.cli.main import guard
 from redpak.cli.sizes import size_bytes
 from redpak.errors import Usage
-from redpak.state import gc, records
+from redpak.state import gc, logfile, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def start(args: Arguments, command: tuple[str, ...]) -> int:
     most = 0
     if args.value("log-size"):
         most = size_bytes(args.value("log-size"), "log-size")
-        if not most:
-            raise Usage("option '--log-size' cannot be 0", hint="64K is the least.")
+        if most < logfile.LEAST_BYTES:
+            raise Usage(f"option '--log-size' cannot be {args.value('log-size')}", hint="64K is the least.")
     plan = run.plan_for(args, command)
     table.choose(plan, args.value("engine") or None)  # that it is known, before anything is written
     run.report(plan)
@@ -50,7 +50,10 @@ def start(args: Arguments, command: tuple[str, ...]) -> int:
         sys.stderr.write(done.said.decode(errors="replace"))
         records.remove(records.again(entry))
         return done.code
-    output.write(f"{done.id}\n")
+    if args.flag("json"):
+        output.json(running.acted(entry, "started"))
+    else:
+        output.write(f"{done.id}\n")
     return 0
 
 

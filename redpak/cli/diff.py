@@ -7,7 +7,7 @@ import os
 from redpak.cli import output, running
 from redpak.cli.launches import made_by
 from redpak.cli.options import Arguments, Option
-from redpak.state import changes, copying, sandboxes
+from redpak.state import changes, copying
 
 SUMMARY = (
     "List what a running sandbox added (A), changed (C) and deleted (D) since its start, in the places that are its\n"
@@ -26,7 +26,7 @@ LETTERS = {"added": "A", "changed": "C", "deleted": "D"}
 
 def main(args: Arguments) -> int:
     """List it."""
-    one = sandboxes.find(args.word("ID"))
+    one = running.find(args.word("ID"))
     program = running.main_of(one)
     root = copying.root_of(program)
     try:

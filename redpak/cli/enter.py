@@ -7,7 +7,7 @@ from redpak.cli import running, terminal
 from redpak.cli.exec import variables
 from redpak.cli.options import Argument, Arguments, Option
 from redpak.errors import NoProgram
-from redpak.state import copying, sandboxes
+from redpak.state import copying
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ SHELLS = ("/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh", "/bin/busybox"
 
 def main(args: Arguments) -> int:
     """Run it."""
-    one = sandboxes.find(args.word("ID"))
+    one = running.find(args.word("ID"))
     command = args.words("CMD") or shell(one)
     return execs.run(
         one,

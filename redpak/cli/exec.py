@@ -9,7 +9,7 @@ import sys
 from redpak.cli import grouped, launches, running, terminal
 from redpak.cli.options import Argument, Arguments, Option
 from redpak.errors import LaunchFailed, Refused, Usage
-from redpak.state import journal, proc, sandboxes
+from redpak.state import journal, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def main(args: Arguments) -> int:
     wants = args.flag("tty") or (terminal.usable() and not args.flag("no-tty"))
     if wants and not terminal.usable():
         raise Usage("there is no terminal to give it", hint="Leave '--tty' out.")
-    one = sandboxes.find(args.word("ID"))
+    one = running.find(args.word("ID"))
     return run(one, command, environ=variables(args.values("env")), cwd=args.value("workdir"), wants=wants)
 
 

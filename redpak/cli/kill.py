@@ -6,7 +6,13 @@ import signal
 
 from redpak.cli import running, stop
 from redpak.cli.options import Arguments, Option
-from redpak.state import ending, journal, sandboxes
+from redpak.state import ending, journal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from redpak.state.sandboxes import Sandbox
 
 SUMMARY = (
     "Send a signal to the programs of sandboxes. SIGKILL, which it is by default, goes to everything in them."
@@ -15,6 +21,7 @@ ARGUMENTS = (running.TARGETS,)
 OPTIONS = (
     Option(name="signal", short="s", metavar="SIGNAL", kind="value", help="which one: KILL (default), HUP, 10, …"),
     Option(name="all", short="a", help="to every process inside, not to the program alone"),
+    running.DONE,
 )  # fmt: skip
 EXAMPLES = (
     ("redpak kill web", "kill it"),
@@ -26,8 +33,7 @@ def main(args: Arguments) -> int:
     """Send it."""
     what = ending.number(args.value("signal") or "KILL")
 
-    def act(target: str) -> None:
-        one = sandboxes.find(target)
+    def act(one: Sandbox) -> dict[str, Any]:
         journal.note("kill", one.id, name=one.name, signal=what)
         if what == signal.SIGKILL:
             stop.kill(one)
@@ -35,5 +41,6 @@ def main(args: Arguments) -> int:
             ending.send_all(one, what)
         else:
             ending.send(one, what)
+        return running.acted(one, "killed" if what == signal.SIGKILL else "signalled", signal=what)
 
-    return running.for_each(args.words("ID"), act)
+    return running.for_each(args, act)

@@ -8,7 +8,7 @@ from redpak.cli import output, running
 from redpak.cli.options import Arguments, Option
 from redpak.cli.sizes import moment
 from redpak.errors import Refused, Usage
-from redpak.state import ending, logfile, records, sandboxes
+from redpak.state import ending, logfile, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def main(args: Arguments) -> int:
     if tail and not (tail.isascii() and tail.isdigit()):
         raise Usage(f"option '--tail' cannot be '{tail}'", hint="Write a number of lines.")
     since = logfile.stamp(moment(args.value("since"), "since")) if args.value("since") else ""
-    one = sandboxes.find(args.word("ID"), ended=True)
+    one = running.find(args.word("ID"), ended=True)
     if one.entry is None or not one.entry.log:
         hint = "Start it with 'redpak run --detach' to have a log."
         what = (

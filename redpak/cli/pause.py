@@ -5,10 +5,12 @@ from __future__ import annotations
 from redpak.cli import grouped, running
 from redpak.cli.options import Arguments
 from redpak.errors import Refused
-from redpak.state import journal, sandboxes
+from redpak.state import journal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from redpak.cgroup.group import Group
     from redpak.state.sandboxes import Sandbox
 
@@ -18,22 +20,22 @@ SUMMARY = (
     "and SIGCONT would also wake what had stopped by itself."
 )
 ARGUMENTS = (running.TARGETS,)
-OPTIONS = ()
+OPTIONS = (running.DONE,)
 EXAMPLES = (("redpak pause web", "freeze it"), ("redpak resume web", "let it go on"))
 
 
 def main(args: Arguments) -> int:
     """Freeze them."""
 
-    def act(target: str) -> None:
-        one = sandboxes.find(target)
+    def act(one: Sandbox) -> dict[str, Any]:
         group = freezer(one)
         if group.frozen():
             raise Refused(f"{one.called} is paused already", hint=f"Let it go on: redpak resume {one.called}")
         group.freeze()
         journal.note("pause", one.id, name=one.name)
+        return running.acted(one, "paused")
 
-    return running.for_each(args.words("ID"), act)
+    return running.for_each(args, act)
 
 
 def freezer(one: Sandbox) -> Group:

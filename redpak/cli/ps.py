@@ -32,7 +32,6 @@ EXAMPLES = (
 )
 HEADS = ("ID", "NAME", "NODE", "STATUS", "PID", "COMMAND")
 WIDEST_COMMAND = 60
-SHOWN_ID = 12  # characters of the ids of redpak-oci; engines choose 64, and show as much
 
 
 def main(args: Arguments) -> int:
@@ -40,7 +39,8 @@ def main(args: Arguments) -> int:
     found = sandboxes.everything(ended=args.flag("all"))
     grouped.tidy()
     if args.flag("ids") or args.flag("quiet"):
-        output.lines([one.id for one in found])
+        ids = [one.id for one in found]
+        output.json(ids) if args.flag("json") else output.lines(ids)
         return 0
     others = containers.documents(ended=args.flag("all"))
     if args.flag("json"):
@@ -50,7 +50,7 @@ def main(args: Arguments) -> int:
         rows = [row(one) for one in found]
         rows += [
             (
-                one["id"][:SHOWN_ID],
+                one["id"][: containers.SHOWN_ID],
                 one["name"] if one["name"] != one["id"] else "-",
                 _short(one["node"]),
                 one["status"],

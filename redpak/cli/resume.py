@@ -6,23 +6,29 @@ from redpak.cli import running
 from redpak.cli.options import Arguments
 from redpak.cli.pause import freezer
 from redpak.errors import Refused
-from redpak.state import journal, sandboxes
+from redpak.state import journal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from redpak.state.sandboxes import Sandbox
 
 SUMMARY = "Let sandboxes go on that 'redpak pause' froze."
 ARGUMENTS = (running.TARGETS,)
-OPTIONS = ()
+OPTIONS = (running.DONE,)
 EXAMPLES = (("redpak resume web", "let it go on"),)
 
 
 def main(args: Arguments) -> int:
     """Thaw them."""
 
-    def act(target: str) -> None:
-        one = sandboxes.find(target)
+    def act(one: Sandbox) -> dict[str, Any]:
         group = freezer(one)
         if not group.frozen():
             raise Refused(f"{one.called} is not paused", hint="Run 'redpak ps'.")
         group.thaw()
         journal.note("resume", one.id, name=one.name)
+        return running.acted(one, "resumed")
 
-    return running.for_each(args.words("ID"), act)
+    return running.for_each(args, act)

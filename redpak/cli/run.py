@@ -42,6 +42,7 @@ OPTIONS = (
     Option(
         name="log-size", metavar="SIZE", kind="value", help="with --detach: how much of its log is kept: 4M"
     ),
+    Option(name="json", help="with --detach: print JSON, not the id alone"),
     Option(
         name="refreeze",
         metavar="FILE",
@@ -75,8 +76,8 @@ def main(args: Arguments) -> int:
         from redpak.cli.detached import start
 
         return start(args, command)
-    for option in ("name", "log-size"):
-        if args.value(option):
+    for option in ("name", "log-size", "json"):
+        if args.flag(option):
             raise Usage(f"option '--{option}' is for what runs detached", hint="Add --detach.")
     request = wanted(args)
     refreeze = args.value("refreeze")

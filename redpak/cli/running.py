@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from redpak.cli import grouped
+from redpak.cli import grouped, output
 from redpak.cli.options import Argument, Option
-from redpak.errors import RedpakError, Refused
+from redpak.errors import NotFound, RedpakError, Refused
 from redpak.state import logfile, proc, sandboxes
 
 TYPE_CHECKING = False
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+    from redpak.cli.options import Arguments
     from redpak.state.proc import Pid
+    from redpak.state.records import Entry
     from redpak.state.sandboxes import Sandbox
 
 TARGET = Argument(name="ID", help="an id of 'redpak ps' or its beginning, a name, or the path of a node")
 TARGETS = Argument(name="ID", help=TARGET.help, kind="some")
 JSON = Option(name="json", help="print JSON")
+DONE = Option(name="json", help="print JSON: a list of those to which it was done")
 
 
 def document(one: Sandbox) -> dict[str, Any]:
@@ -45,6 +48,11 @@ def document(one: Sandbox) -> dict[str, Any]:
     }
 
 
+def acted(one: Sandbox | Entry, done: str, **more: object) -> dict[str, Any]:
+    """Return what a command with --json says of a sandbox that it did something to. `done`: what, in one word."""
+    return {"id": one.id, "name": one.name, "node": one.node, "done": done, **more}
+
+
 def _pid(one: Pid | None) -> int | None:
     return one.pid if one is not None and proc.alive(one) else None
 
@@ -58,6 +66,19 @@ def is_paused(one: Sandbox) -> bool:
         return False
 
 
+def find(target: str, *, ended: bool = False) -> Sandbox:
+    """Return the sandbox that a word means (`sandboxes.find`); says so where it means a container of redpak-oci."""
+    try:
+        return sandboxes.find(target, ended=ended)
+    except NotFound:
+        from redpak.cli import containers
+
+        if name := containers.meant(target):
+            hint = f"Drive it by that: redpak-oci state {name}; redpak-oci --help"
+            raise NotFound(f"'{target}' is a container of redpak-oci, no sandbox", hint=hint) from None
+        raise
+
+
 def main_of(one: Sandbox) -> Pid:
     """Return the program of a sandbox. Raises Refused where it does not run (yet, or any more)."""
     if one.main is None or not proc.alive(one.main):
@@ -65,9 +86,17 @@ def main_of(one: Sandbox) -> Pid:
     return one.main
 
 
-def for_each(targets: Sequence[str], act: Callable[[str], None]) -> int:
-    """Do something to each target, whatever becomes of the others; raise what failed at the end, all at once."""
-    blame(tried(targets, act))
+def for_each(args: Arguments, act: Callable[[Sandbox], dict[str, Any]]) -> int:
+    """Do something to each that runs, whatever becomes of the others; raise what failed at the end, all at once.
+
+    `act` returns what it did, as `acted` makes it: printed with --json.
+    """
+    found, faults = find_each(args.words("ID"))
+    done: list[dict[str, Any]] = []
+    faults += tried(found, lambda one: done.append(act(one)))
+    if args.flag("json"):
+        output.json(done)
+    blame(faults)
     return 0
 
 
@@ -97,7 +126,7 @@ def find_each(targets: Sequence[str], *, ended: bool = False) -> tuple[list[Sand
     found: dict[str, Sandbox] = {}
 
     def look(target: str) -> None:
-        one = sandboxes.find(target, ended=ended)
+        one = find(target, ended=ended)
         found.setdefault(one.id, one)
 
     faults = tried(targets, look)

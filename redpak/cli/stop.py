@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from redpak import log
-from redpak.cli import grouped, running
+from redpak.cli import grouped, output, running
 from redpak.cli.options import Arguments, Option
 from redpak.cli.sizes import span_s
 from redpak.errors import RedpakError
@@ -25,6 +25,7 @@ OPTIONS = (
     Option(
         name="signal", short="s", metavar="SIGNAL", kind="value", help="what to ask with, instead of TERM"
     ),
+    running.DONE,
 )
 EXAMPLES = (
     ("redpak stop web", "give it ten seconds"),
@@ -40,21 +41,28 @@ def main(args: Arguments) -> int:
     patience_s = span_s(args.value("time"), "time") if args.value("time") else PATIENCE_S
     what = ending.number(args.value("signal") or "TERM")
     found, faults = running.find_each(args.words("ID"), ended=True)
+    done: dict[str, str] = {}
     for one in found:
         if not one.lives:
             log.info(f"{one.called} has ended already")
-    found = [one for one in found if one.lives]
-    asked: list[Sandbox] = []
-    for one in found:
-        if ask(one, what, patience_s):
-            asked.append(one)
+            done[one.id] = "nothing"
+    living = [one for one in found if one.lives]
+    asked = [one for one in living if ask(one, what, patience_s)]
     end = time.monotonic() + patience_s
     late = [one for one in asked if not ending.wait(one, end - time.monotonic())]
     for one in late:
         log.info(f"{one.called} did not end within {patience_s:g} s: killing it")
-    late += [one for one in found if one not in asked]
+    done.update({one.id: "stopped" for one in asked if one not in late})
+    late += [one for one in living if one not in asked]
+
+    def see(one: Sandbox) -> None:
+        gone(one)
+        done[one.id] = "killed"
+
     faults += running.tried(late, kill)
-    faults += running.tried(late, gone)
+    faults += running.tried(late, see)
+    if args.flag("json"):
+        output.json([running.acted(one, done[one.id]) for one in found if one.id in done])
     running.blame(faults)
     return 0
 

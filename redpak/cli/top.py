@@ -8,7 +8,7 @@ import time
 from redpak.cli import output, running
 from redpak.cli.options import Arguments, Option
 from redpak.cli.sizes import age, shown
-from redpak.state import sandboxes, usage
+from redpak.state import usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ HEADS = ("PID", "INSIDE", "USER", "STATE", "CPU", "MEMORY", "AGE", "COMMAND")
 
 def main(args: Arguments) -> int:
     """Print them."""
-    one = sandboxes.find(args.word("ID"))
+    one = running.find(args.word("ID"))
     found = usage.processes(one)
     if args.flag("json"):
         output.json([document(process) for process in found])

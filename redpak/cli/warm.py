@@ -39,7 +39,7 @@ def main(args: Arguments) -> int:
     if not path:
         kept = keepers.everything()
         if args.flag("json"):
-            output.json([_told(one) for one in kept])
+            output.json([document(one) for one in kept])
         else:
             output.lines([f"{one.node}  {_kept(one)}" for one in kept])
         return 0
@@ -61,7 +61,7 @@ def main(args: Arguments) -> int:
         log.warn(warning)
     keeper, new = keepers.start(spec, os.path.realpath(path))
     if args.flag("json"):
-        output.json({**_told(keeper), "new": new})
+        output.json({**document(keeper), "new": new, "done": "prepared" if new else "nothing"})
     else:
         state = "prepared" if new else "was prepared before"
         log.info(f"'{keeper.node}' {state}: {_kept(keeper)}")
@@ -72,5 +72,6 @@ def _kept(keeper: Keeper) -> str:
     return f"{keeper.mounts} mount{'' if keeper.mounts == 1 else 's'}, kept by process {keeper.pid.pid}"
 
 
-def _told(keeper: Keeper) -> dict[str, object]:
+def document(keeper: Keeper) -> dict[str, object]:
+    """Return the JSON document of a tree that is kept."""
     return {"node": keeper.node, "mounts": keeper.mounts, "pid": keeper.pid.pid, "socket": keeper.socket}

@@ -15,6 +15,7 @@ from redpak import errors, log
 from redpak.cli import table
 from redpak.cli.main import guard, main
 from redpak.origin import Origin
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -216,7 +217,7 @@ def redpak(*words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": root}
     argv = [sys.executable, "-c", code, *words]
     done: subprocess.CompletedProcess[bytes] = subprocess.run(
-        argv, env=environ, check=False, timeout=30, **options
+        argv, env=environ, check=False, timeout=PATIENCE_S, **options
     )
     return done
 
@@ -253,7 +254,7 @@ def test_help_imports_no_heavy_module() -> None:
     )
     root = os.path.dirname(os.path.dirname(sys.modules["redpak"].__path__[0] + "/"))
     argv = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {root!r}); {script}"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from redpak.cli import manpage, options, table
 from redpak.cli.main import load
+from tests.patience import PATIENCE_S
 
 
 def test_every_command_keeps_the_contract_of_the_table() -> None:
@@ -44,5 +45,7 @@ def test_every_verb_has_help_examples_and_short_options_of_its_own() -> None:
 @pytest.mark.needs("program:groff")
 def test_the_manual_is_valid_roff() -> None:
     argv = ["groff", "-man", "-Tutf8", "-ww", "-z"]
-    done = subprocess.run(argv, input=manpage.roff().encode(), capture_output=True, check=False, timeout=60)
+    done = subprocess.run(
+        argv, input=manpage.roff().encode(), capture_output=True, check=False, timeout=PATIENCE_S
+    )
     assert (done.returncode, done.stderr) == (0, b"")

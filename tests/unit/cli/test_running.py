@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from redpak import log
-from redpak.cli import cp, grouped, sizes
+from redpak.cli import containers, cp, grouped, sizes
 from redpak.cli.main import main
 from redpak.errors import Usage
+from redpak.oci import store
 from redpak.state import journal, place
 
 
@@ -50,7 +51,8 @@ def test_what_is_no_span_is_refused(said: str) -> None:
 
 
 def test_a_moment_is_a_span_before_now_or_a_date() -> None:
-    assert sizes.moment("10m", "since") == pytest.approx(time.time() - 600, abs=5)
+    before = time.time()
+    assert before <= sizes.moment("10m", "since") + 600 <= time.time()
     assert sizes.moment("2026-11-22T08:40:00Z", "since") == 1795336800.0
     with pytest.raises(Usage):
         sizes.moment("2026-99-99", "since")
@@ -114,6 +116,7 @@ def test_a_path_inside_that_is_not_whole_is_refused(word: str) -> None:
         (["exec", "-it", "nosuch", "true"], 2),
         (["exec", "-i", "nosuch", "true"], 4),
         (["run", "-d", "--log-size", "0", "/nosuch"], 2),
+        (["run", "-d", "--log-size", "63K", "/nosuch"], 2),
         (["logs", "nosuch"], 4),
         (["events", "--filter", "colour=red"], 2),
         (["events", "--filter", "event=party"], 2),
@@ -131,6 +134,22 @@ def test_every_mistake_has_its_code_and_no_traceback(
     said = capsys.readouterr()
     assert "Traceback" not in said.err
     assert (said.err == "") == (code == 0)
+
+
+@pytest.mark.parametrize("words", [["stop"], ["exec", "-T"], ["logs"], ["inspect", "--json"]])
+def test_a_container_of_redpak_oci_is_left_to_that(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    id_ = "0123456789abcdef"
+    (tmp_path / "states" / id_).mkdir(parents=True)
+    monkeypatch.setattr(store, "default_root", lambda: str(tmp_path / "states"))
+    for word in (id_, id_[: containers.SHOWN_ID]):
+        assert main([*words, word, *(["true"] if "exec" in words else [])]) == 4
+        said = capsys.readouterr().err
+        assert f"'{word}' is a container of redpak-oci" in said
+        assert f"redpak-oci state {id_};" in said
+    assert main(["stop", id_[:5]]) == 4
+    assert "redpak-oci" not in capsys.readouterr().err
 
 
 def test_events_of_the_past_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from redpak.engine.spec import Blob, Join, LaunchSpec, Opened, Value
 from redpak.origin import DEFAULT
 from redpak.plan.model import Rlimit
 from redpak.text import Ask, Run, Text, text
+from tests.patience import PATIENCE_S
 
 BASH = shutil.which("bash") or "/bin/bash"
 SHOW = "/usr/bin/printf"  # stands for bwrap: prints its arguments, each between marks
@@ -22,7 +23,7 @@ WORD = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 
 def told(spec: LaunchSpec) -> bytes:
     line = command_line(spec)
-    return subprocess.run([BASH, "-c", line], capture_output=True, check=True, timeout=20).stdout
+    return subprocess.run([BASH, "-c", line], capture_output=True, check=True, timeout=PATIENCE_S).stdout
 
 
 def spec(**given: object) -> LaunchSpec:

@@ -108,7 +108,7 @@ def test_what_runs_on_without_its_supervisor_is_shown_as_adrift() -> None:
     if child == 0:
         os.close(lock)  # else it would hold it, too
         os.write(writer, b"!")
-        time.sleep(60)
+        signal.pause()
         os._exit(0)
     try:
         with os.fdopen(reader, "rb") as said:
@@ -189,7 +189,7 @@ def test_old_records_go_and_so_do_the_oldest_of_too_many(monkeypatch: pytest.Mon
     assert [one.id for one in gc.too_old(records.everything(), now)] == [old.id]
     monkeypatch.setattr(gc, "MOST", 2)
     assert {one.id for one in gc.too_old(records.everything(), now)} == {old.id, kept[2].id}
-    assert gc.sweep() == 2
+    assert {one.id for one in gc.sweep()} == {old.id, kept[2].id}
     assert {one.id for one in records.everything()} == {kept[0].id, kept[1].id}
 
 
