@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from scripts import failures
 from tests.features import missing
+from tests.patience import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRICT = os.environ.get("REDPAK_TEST_STRICT") == "1"
@@ -19,11 +22,13 @@ MAY_SKIP = frozenset(os.environ.get("REDPAK_TEST_MAY_SKIP", "").split())
 ONLY_NEEDS = os.environ.get("REDPAK_TEST_ONLY_NEEDS", "")  # run only what needs this feature
 # Who runs the tests, and on which machine, is a choice, not a lack: another run has these. MUST_HAVE: this is that run.
 MUST_HAVE = frozenset(os.environ.get("REDPAK_TEST_MUST_HAVE", "").split())
-CHOICES = (
-    frozenset({"root", "user", "subids", "vm", "cgroup-v1", "cgroup-v2", "systemd", "swap", "disk"})
-    - {ONLY_NEEDS}
-    - MUST_HAVE
-)
+KINDS = "root user subids vm cgroup-v1 cgroup-v2 systemd swap disk apparmor selinux"
+CHOICES = frozenset(KINDS.split()) - {ONLY_NEEDS} - MUST_HAVE
+
+# Who starts us in the background or by nohup(1) ignores signals that tests send to programs, and these inherit that.
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 settings.register_profile(
     "redpak", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -44,6 +49,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Do not call it a failure that nothing needs the one feature that this run is for."""
     if ONLY_NEEDS and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         session.exitstatus = pytest.ExitCode.OK
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Note what failed for `./dev test`, who tells it again in the end."""
+    for kind in ("failed", "error"):
+        for report in terminalreporter.stats.get(kind, ()):
+            crash = getattr(report.longrepr, "reprcrash", None)
+            why = crash.message if crash else str(report.longrepr).strip().rpartition("\n")[2]
+            failures.note(f"{report.nodeid} - {why}")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -84,7 +98,7 @@ class Program:
         *words: str | Path,
         env: dict[str, str] | None = None,
         stdin: bytes = b"",
-        timeout_s: float = 60,
+        timeout_s: float = PATIENCE_S,
         cwd: str | Path | None = None,
         pass_fds: tuple[int, ...] = (),
     ) -> Ran:

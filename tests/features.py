@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
+
 LANDLOCK_CREATE_RULESET = 444  # the same number on every architecture that is younger than 5.1's unification
 LANDLOCK_CREATE_RULESET_VERSION = 1
 
@@ -21,7 +23,7 @@ def works(*argv: str) -> str | None:
     """Return None if the program ends well, else why it did not."""
     try:
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
     except FileNotFoundError:
         return f"'{argv[0]}' is not installed"
@@ -171,6 +173,27 @@ def swap() -> str | None:
     return None if len(Path("/proc/swaps").read_text().splitlines()) > 1 else "this host has no swap space"
 
 
+def apparmor() -> str | None:
+    """Return None if the kernel enforces AppArmor's profiles, and they can be loaded."""
+    if os.geteuid() != 0:
+        return "the tests run as an ordinary user"
+    enabled = Path("/sys/module/apparmor/parameters/enabled")
+    if not enabled.exists() or enabled.read_text() != "Y\n":
+        return "this kernel has no AppArmor, or it is switched off"
+    if not Path("/sys/kernel/security/apparmor/policy").is_dir():
+        return "securityfs is not mounted on /sys/kernel/security"
+    return works("/usr/sbin/apparmor_parser", "--version")
+
+
+def selinux() -> str | None:
+    """Return None if the kernel has SELinux switched on, and a policy can be made for it."""
+    if os.geteuid() != 0:
+        return "the tests run as an ordinary user"
+    if not Path("/sys/fs/selinux/load").exists():
+        return "this kernel has no SELinux, or it is switched off"
+    return works("checkpolicy", "-V")
+
+
 def disk() -> str | None:
     """Return None if there is a disk that tests may overwrite: only test guests have one."""
     if os.environ.get("REDPAK_VM") == "1" and any(
@@ -231,6 +254,10 @@ def missing(feature: str) -> str | None:
             return swap()
         case "disk":
             return disk()
+        case "apparmor":
+            return apparmor()
+        case "selinux":
+            return selinux()
         case "vm":
             return (
                 None

@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
+from tests.patience import PATIENCE_S
+
 
 class Web:
     """What the server does, and what it was asked."""
@@ -49,7 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
         web = self.web
         web.asked.append((self.path, dict(self.headers.items())))
         path = unquote(self.path.partition("?")[0])
-        web.gate.wait(10)
+        web.gate.wait(PATIENCE_S)
         if web.password:
             told = "Basic " + base64.b64encode(web.password.encode()).decode()
             if self.headers.get("Authorization") != told:
@@ -75,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             ends = {self.connection: there, there: self.connection}
             while True:
-                for one in select.select(list(ends), [], [], 10)[0]:
+                for one in select.select(list(ends), [], [])[0]:
                     data = one.recv(65536)
                     if not data:
                         self.close_connection = True

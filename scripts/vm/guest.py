@@ -39,6 +39,7 @@ class Guest:
     swap_mib: int = 512
     timeout_s: float = 600
     silence_s: float = 300  # a guest that prints nothing for so long hangs
+    boot: str = ""  # more words for QEMU's kernel
     modules: tuple[str, ...] = ("loop", "tun", "fuse", "veth", "bridge", "dummy")
     env: dict[str, str] = field(default_factory=dict)
 
@@ -109,7 +110,7 @@ def qemu(guest: Guest, images: Images, fds: dict[str, int]) -> list[str]:
         "-m", str(guest.memory_mib), "-nodefaults", "-display", "none", "-no-reboot",
         "-kernel", str(images.kernel), "-initrd", here(fds["initrd"]),
         "-append", f"console=ttyS0 panic=-1 quiet mitigations=off norandmaps vm_kind=9p vm_modules={images.modules} "
-        f"vm_manager={guest.manager} systemd.unified_cgroup_hierarchy=1",
+        f"vm_manager={guest.manager} systemd.unified_cgroup_hierarchy=1 {guest.boot}",
         "-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap",
         "-device", "virtio-9p-pci,fsdev=host,mount_tag=host",
     ]  # fmt: skip

@@ -51,14 +51,18 @@ class CannotMake(Exception):
 @functools.cache
 def apt(*words: str, cwd: Path | None = None) -> str:
     """Ask apt. As root it works as root: its own user may not write into our directory."""
-    options = ["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
+    options = ["-o", "Acquire::Retries=3"]
+    if os.geteuid() == 0:
+        options += ["-o", "APT::Sandbox::User=root"]
     try:
         done = subprocess.run(
-            [words[0], *options, *words[1:]], cwd=cwd, capture_output=True, text=True, check=False, timeout=600,
+            [words[0], *options, *words[1:]], cwd=cwd, capture_output=True, text=True, check=False, timeout=1800,
             stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"},
         )  # fmt: skip
     except FileNotFoundError:
         raise CannotMake(f"there is no '{words[0]}': guests are made from Debian's packages") from None
+    except subprocess.TimeoutExpired as error:
+        raise CannotMake(f"'{' '.join(words)}' takes more than {error.timeout:.0f} s") from error
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it failed"])[-1]
         raise CannotMake(f"'{' '.join(words)}': {last} (is 'apt-get update' due, or the network away?)")

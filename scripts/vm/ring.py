@@ -1,7 +1,7 @@
 """The VM ring: tests inside guests of Debian's kernel with cgroup v2 alone, a few guests at a time.
 
-`./dev test vm [plain|uml|systemd|user|clients|podman|rootless|docker|ctr]… [PATH]… [-OPTION…]`: paths replace the
-tests of each guest, options go to pytest. 'clients' are the last four.
+`./dev test vm [plain|selinux|uml|systemd|user|clients|podman|rootless|docker|ctr]… [PATH]… [-OPTION…]`: paths
+replace the tests of each guest, options go to pytest. 'clients' are the last four.
 """
 
 from __future__ import annotations
@@ -9,19 +9,24 @@ from __future__ import annotations
 import compileall
 import concurrent.futures
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import replace
 
 from redpak.oci import pack
+from scripts import failures
 from scripts.vm.guest import Ended, Guest, boot
 from scripts.vm.images import CHECKOUT, CannotMake, Images, ready
 
 TIMEOUT_S = 1500  # the most that a guest may take: where nothing else runs all of them take less than half
+LAST, AGAIN = 3000, 120  # lines of a guest that are kept, and the most that are printed again when it failed
 AT_ONCE = 1 + (os.cpu_count() or 1)  # each guest has one processor, and often waits
 # What these kernels (6.1) and monitors do not have. 'program:…' would belong here as well.
 MAY_SKIP = "landlock6 cgroup-v1 loop clocks"
@@ -29,7 +34,7 @@ UML_LACKS = " cgroup-v2:cpuset overlay"  # for ordinary users the latter
 
 # User-mode Linux runs Python five times as fast as QEMU without KVM, so QEMU gets what the other has no controller for.
 PLAIN = """
-within 400
+within 500
 as_root 'root, every limit of cgroup v2, and what user-mode Linux has no controller for' {plain}
 finish
 """
@@ -41,7 +46,7 @@ as_root 'root, host ring' {root}
 finish
 """
 SYSTEMD = """
-within 300
+within 500
 as_root 'root under systemd' {systemd}
 as_user $mapped 'ordinary user under systemd' {systemd}
 finish
@@ -51,6 +56,11 @@ within 200
 as_user $mapped 'ordinary user, limits in a delegated cgroup' tests/vm
 within 300
 as_user $ordinary 'ordinary user, host ring' {user}
+finish
+"""
+SELINUX = """
+within 150
+as_root 'root, labels of SELinux' {selinux}
 finish
 """
 CLIENTS = """
@@ -96,6 +106,7 @@ SELECTION = {
     + " -k 'not block'",  # QEMU has that
     "root": f"{HOST} -k '{FEW}'".replace("\n", " "),
     "user": f"{HOST} -k '({FEW}) and not row and not stop_asks and not helper'".replace("\n", " "),
+    "selinux": "tests/vm/test_labels_selinux.py",
     "systemd": "tests/vm tests/clients/test_cri_systemd.py -k 'systemd or scope or memory_max'",
 }
 EVERYTHING = SELECTION | {
@@ -108,7 +119,7 @@ PROBE = (
 )  # what conformance tests run in containers: to compile it takes a guest a minute
 FULL = os.environ.get("REDPAK_VM_FULL") == "1"
 CHOSEN = EVERYTHING if FULL else SELECTION
-PATIENCE = int(os.environ.get("REDPAK_VM_PATIENCE") or (30 if FULL else 1))  # times what each step may take
+PATIENCE = int(os.environ.get("REDPAK_VM_PATIENCE") or (30 if FULL else 2))  # times what each step may take
 
 # Guest and the features that a strict run insists on, the slowest first.
 GUESTS = (
@@ -122,25 +133,32 @@ GUESTS = (
     ),
     (Guest(name="user", command=USER.format(**CHOSEN), kind="uml"), "vm cgroup-v2 swap disk"),
     (Guest(name="ctr", command=CLIENTS.format(name="ctr")), ""),
-    (Guest(name="plain", command=PLAIN.format(**CHOSEN)), "vm cgroup-v2 swap disk"),
+    (Guest(name="plain", command=PLAIN.format(**CHOSEN)), "vm cgroup-v2 swap disk apparmor"),
+    (
+        Guest(name="selinux", command=SELINUX.format(**CHOSEN), boot="security=selinux selinux=1"),
+        "vm cgroup-v2 selinux",
+    ),
 )
 
 
 class Printer:
-    """Prints what guests say, whole lines, each with the guest's name before it."""
+    """Prints what guests say, whole lines, each with the guest's name before it, and keeps the last of it."""
 
     lock = threading.Lock()
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.rest = b""
+        self.last: deque[str] = deque(maxlen=LAST)
 
     def __call__(self, data: bytes) -> None:
         """Print the lines that are complete now."""
         *lines, self.rest = (self.rest + data).split(b"\n")
         with self.lock:
-            for line in lines:
-                print(f"{self.name:8}| {line.decode(errors='replace').rstrip()}", flush=True)
+            for raw in lines:
+                line = raw.decode(errors="replace").rstrip()
+                self.last.append(line)
+                print(f"{self.name:8}| {line}", flush=True)
 
     def end(self) -> None:
         """Print what came without an end of line."""
@@ -163,9 +181,38 @@ def prepared(guest: Guest, must_have: str, paths: list[str], options: list[str])
     return replace(guest, command=command, env=env, timeout_s=TIMEOUT_S * PATIENCE, silence_s=150 * PATIENCE)
 
 
-def run(guest: Guest, images: Images) -> Ended:
+def complaints(lines: Iterable[str]) -> list[str]:
+    """Return what is worth reading twice of what a guest said that failed: pytest's failures, and lines that say so."""
+    found: list[str] = []
+    telling = False  # within pytest's sections FAILURES and ERRORS
+    for line in lines:
+        if re.fullmatch(r"=+ .* =+", line):
+            telling = bool(re.fullmatch(r"=+ (FAILURES|ERRORS) =+", line))
+        if telling or re.search(r"\b(FAILED|FAIL|ERROR|OUT OF TIME)\b", line):
+            found.append(line)
+    return found[-AGAIN:]
+
+
+def lost(lines: Iterable[str]) -> list[str]:
+    """Return the tests, and the steps of client scripts, that failed in a guest, with what it said why."""
+    found: dict[str, str] = {}
+    excused: set[str] = set()
+    for line in lines:
+        if told := re.match(r"(tests/.+?) (?:FAILED|ERROR)\b", line):  # as it ran
+            found.setdefault(told[1], told[1])
+        elif told := re.match(r"(?:FAILED|ERROR) ((tests/.+?)(?: - .*)?)$", line):  # in pytest's summary
+            found[told[2]] = told[1]
+        elif told := re.match(r"\S+: \S+ +FAIL +(\S+)", line):
+            found[told[1]] = line
+        elif told := re.search(r"not to be had: (\S+):", line):
+            excused.add(told[1])
+        elif "OUT OF TIME" in line:
+            found[line] = line
+    return [line for name, line in found.items() if name not in excused]
+
+
+def run(guest: Guest, images: Images, printer: Printer) -> Ended:
     """Run one guest and print what it says."""
-    printer = Printer(guest.name)
     ended = boot(guest, images, printer)
     printer.end()
     if ended.code is None:
@@ -200,6 +247,7 @@ def main(words: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, terminated)
     began = time.monotonic()
+    printers = [Printer(guest.name) for guest in guests]
     try:
         images = ready()
         # What is compiled here is not compiled in each guest.
@@ -209,10 +257,15 @@ def main(words: list[str]) -> int:
         subprocess.run(cc, check=False, stdin=subprocess.DEVNULL)  # without it the tests say what is missing
         pack.write(pack.Pack(pack.place(), {}, 0))
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-            ends = list(pool.map(lambda guest: run(guest, images), guests))
+            ends = list(pool.map(lambda guest, printer: run(guest, images, printer), guests, printers))
     except CannotMake as error:
         print(f"vm: {error}", file=sys.stderr)
         return 1
+    for ended, printer in zip(ends, printers, strict=True):
+        if ended.code != 0:  # what said so lies far above, among what the others said
+            print(f"vm: guest {printer.name} complained:", *complaints(printer.last), sep="\n")
+            what = lost(printer.last) + [ended.why] * (ended.code is None)
+            failures.note(*(f"{printer.name}: {one}" for one in what or ["it names no test"]))
     for guest, ended in zip(guests, ends, strict=True):
         how = ended.why if ended.code is None else "passed" if ended.code == 0 else "FAILED"
         print(f"vm: guest {guest.name}: {how} ({ended.seconds:.0f} s, {ended.cpu_s:.0f} s of a processor)")

@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument("--systemd", action="store_true", help="systemd is the guest's manager")
     parser.add_argument("--memory", type=int, default=2048, metavar="MIB")
     parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS")
+    parser.add_argument("--boot", default="", metavar="WORDS", help="more words for QEMU's kernel")
     parser.add_argument("--console", action="store_true", help="show the kernel's console in the end")
     parser.add_argument(
         "command", nargs=argparse.REMAINDER, help="one word: a script for bash; more: a program"
@@ -50,6 +51,7 @@ def main() -> int:
         manager="systemd" if asked.systemd else "plain",
         memory_mib=asked.memory,
         timeout_s=asked.timeout,
+        boot=asked.boot,
     )
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, terminated)

@@ -9,8 +9,7 @@ mapped=redpak-test-subids # has ranges of subordinate ids
 
 have_users() {
     for user in $ordinary $mapped; do
-        containerd config default >/dev/null # read and translated for the first time: dockerd waits 15 s for it
-    id "$user" >/dev/null 2>&1 || useradd --system --user-group --no-create-home --home-dir /nonexistent \
+        id "$user" >/dev/null 2>&1 || useradd --system --user-group --no-create-home --home-dir /nonexistent \
             --shell /usr/sbin/nologin "$user"
         install -d -o "$user" -g "$user" -m 700 "/tmp/home-$user" "/tmp/scratch-$user"
     done

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.clients.grpc import Channel
 from tests.clients.protobuf import Messages
+from tests.patience import PATIENCE_S
 
 POD, CONTAINER, NODE, TARGET = 0, 1, 2, 3  # whose namespace
 READY, NOT_READY = 0, 1  # a pod sandbox
@@ -117,7 +118,7 @@ class Cri:
     def __init__(self, path: Path) -> None:
         self.channel = Channel(path)
 
-    def __call__(self, method: str, *, timeout_s: float = 30, **fields: Any) -> dict[str, Any]:
+    def __call__(self, method: str, *, timeout_s: float = 2 * PATIENCE_S, **fields: Any) -> dict[str, Any]:
         """Call a method of one of the two services. Raises CallFailed."""
         service = "ImageService" if "Image" in method else "RuntimeService"
         request = MESSAGES.encode(f"{method}Request", fields)

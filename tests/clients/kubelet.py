@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,13 @@ from tests.clients.grpc import CallFailed
 from tests.clients.world import GROUP, World, runtime
 from tests.conftest import REPOSITORY
 from tests.features import cni
+from tests.patience import LOOK_S, PATIENCE_S, eventually
 
 NUMBERS = itertools.count(1)
 IMAGE = f"{image.NAME}:latest"
 PAUSE = "localhost/pause:latest"
 STATES = "/run/containerd/runc"  # of the runtimes
 DOCUMENT = REPOSITORY / "docs/oci.md"
-STARTS_S = 30
-PATIENCE_S = 20
-LOOK_S = 0.02
 PLAIN = "plain"  # a handler of the tested runtime that hands no annotation on
 # What is tested, and runc as the control.
 HANDLERS = ("runc",) if runtime().name == "runc" else ("redpak", "runc")
@@ -77,14 +75,6 @@ def documented(kind: str, about: str = "") -> str:
     return str(block)
 
 
-def eventually(what: Callable[[], object], wanted: object = True, *, timeout_s: float = PATIENCE_S) -> None:
-    """Wait until a function returns what is wanted. Raises AssertionError when it does not."""
-    deadline = time.monotonic() + timeout_s
-    while (found := what()) != wanted:
-        assert time.monotonic() < deadline, f"after {timeout_s} s there is still {found!r}, not {wanted!r}"
-        time.sleep(LOOK_S)
-
-
 class Kubelet:
     """A containerd of its own. `call` calls a method of the interface. `systemd`: that makes the cgroups."""
 
@@ -107,6 +97,12 @@ class Kubelet:
             words = ["ctr", "--address", f"{self.at}/socket", "--namespace", "k8s.io", "images", "import"]
             done = world.run(*words, str(archive))
             assert done.code == 0, done
+        for name in (IMAGE, PAUSE):
+            self.has(name)
+
+    def has(self, name: str) -> None:
+        """Wait until the interface has heard of an image that `ctr` has imported."""
+        eventually(lambda: "image" in self.call("ImageStatus", image={"image": name}))
 
     def start(self) -> None:
         """Start the daemon."""
@@ -115,7 +111,7 @@ class Kubelet:
         self.call = self._connected()
 
     def _connected(self) -> Cri:
-        deadline = time.monotonic() + STARTS_S
+        deadline = time.monotonic() + PATIENCE_S
         while not (found := self._ready()):
             assert time.monotonic() < deadline, self.logs()
             time.sleep(LOOK_S)
@@ -151,10 +147,24 @@ class Kubelet:
         for signal in ("TERM", "KILL"):
             self.world.run("kill", f"-{signal}", (self.at / "pid").read_text().strip())
             try:
-                self.daemon.wait(10)
+                self.daemon.wait(PATIENCE_S)
                 return
             except subprocess.TimeoutExpired:
                 continue
+
+    def holds(self, file: Path) -> bool:
+        """Tell whether the daemon has a file open."""
+        pid = self.daemon.pid
+        if self.world.enter:  # it is the child of nsenter
+            (pid,) = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        wanted = file.stat()
+        for opened in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                if os.path.samestat(opened.stat(), wanted):
+                    return True
+            except OSError:  # it has just been closed
+                continue
+        return False
 
     def trace(self, *numbers: str) -> list[str]:
         """Return what there is of pods and containers: files of a runtime, cgroups, mounts, processes."""
@@ -166,16 +176,16 @@ class Kubelet:
         return [*found, *(line for number in numbers for line in processes(number))]
 
 
-def processes(word: str) -> list[str]:
-    """Return the command lines of all processes that have a word in it."""
+def processes(words: str) -> list[str]:
+    """Return the command lines of all processes that have these words in it."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            text = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+            text = (entry / "cmdline").read_bytes().replace(b"\0", b" ") if entry.name.isdigit() else b""
         except OSError:  # it has just ended
             continue
-        if word.encode() in text:
-            found.append(text.replace(b"\0", b" ").decode())
+        if words.encode() in text:
+            found.append(text.decode(errors="replace"))
     return found
 
 
@@ -306,15 +316,18 @@ class Container:
         return found
 
     def wait(self) -> int:
-        """Wait until it has ended; return its exit code."""
+        """Wait until it has ended and its log is whole, which is a little later; return its exit code."""
         eventually(lambda: self.status()["state"], cri.EXITED)
+        if self.logged.exists():
+            eventually(lambda: self.pod.kubelet.holds(self.logged), False)
         code: int = self.status()["exit_code"]
         return code
 
     def log(self, stream: str = "stdout") -> str:
         """Return what it has written to one of its streams. Raises AssertionError if its log has not the format."""
         found = ""
-        for line in self.logged.read_text().splitlines():
+        text = self.logged.read_text()
+        for line in text[: text.rfind("\n") + 1].splitlines():  # the last one may not be whole yet
             match = re.fullmatch(
                 r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\S+ (stdout|stderr) ([FP]) (.*)", line, re.DOTALL
             )
@@ -327,7 +340,7 @@ class Container:
         """Wait until it has written a text."""
         eventually(lambda: text in self.log() if self.logged.exists() else False)
 
-    def exec(self, *program: str, timeout_s: int = 10) -> tuple[int, str, str]:
+    def exec(self, *program: str, timeout_s: int = int(PATIENCE_S)) -> tuple[int, str, str]:
         """Run a second program in it; return its exit code and what it wrote."""
         done = self.call("ExecSync", cmd=list(program), timeout=timeout_s)
         return done["exit_code"], done["stdout"].decode(), done["stderr"].decode()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.clients.world import World, runtime
 from tests.conftest import Ran
+from tests.patience import PATIENCE_S, eventually
 
 NUMBERS = itertools.count(1)
 CONFIGURATION = """
@@ -29,6 +30,7 @@ class Podman:
     def __init__(self, world: World, *, rootless: bool) -> None:
         self.world = world
         self.rootless = rootless
+        world.groups.add("libpod_parent")  # where it puts them by itself
         place = world.at / ("user" if rootless else "root")
         place.mkdir(exist_ok=True)
         most = int(Path("/proc/sys/kernel/pid_max").read_text())
@@ -48,7 +50,7 @@ class Podman:
         if not rootless:
             self.words += [f"--tmpdir={place}/t", "--storage-driver=overlay"]
 
-    def __call__(self, *words: str, stdin: bytes = b"", timeout_s: float = 90) -> Ran:
+    def __call__(self, *words: str, stdin: bytes = b"", timeout_s: float = PATIENCE_S) -> Ran:
         """Run a command of podman."""
         return self.world.run(
             *self.words, *words, env=self.env, user=self.rootless, stdin=stdin, timeout_s=timeout_s
@@ -69,6 +71,10 @@ class Podman:
         name = f"c{next(NUMBERS)}"
         self.out("run", "--detach", "--network=none", f"--name={name}", *words)
         return name
+
+    def prints(self, name: str, text: str) -> None:
+        """Wait until a container has written a line; what it does before that is done then."""
+        eventually(lambda: text in self.out("logs", name).splitlines())
 
     def remove(self, name: str) -> None:
         """Remove a container at once."""

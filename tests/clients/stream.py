@@ -14,6 +14,7 @@ import time
 from urllib.parse import urlsplit
 
 from tests.clients.world import World
+from tests.patience import PATIENCE_S
 
 STDIN, STDOUT, STDERR, ERROR = 0, 1, 2, 3
 BINARY, CLOSE = 2, 8
@@ -34,7 +35,7 @@ class Stream:
             f"Sec-WebSocket-Protocol: {PROTOCOL}\r\nOrigin: http://{parts.netloc}\r\n\r\n".encode()
         )
         self.buffer = b""
-        self.deadline = time.monotonic() + 20
+        self.deadline = time.monotonic() + PATIENCE_S
         while b"\r\n\r\n" not in self.buffer:
             self._more()
         head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")

@@ -12,11 +12,11 @@ import pytest
 from tests.clients import image
 from tests.clients.world import GROUP, World, runtime
 from tests.conftest import Ran
+from tests.patience import PATIENCE_S, eventually
 
 pytestmark = [pytest.mark.needs("root", "containerd"), pytest.mark.slow]
 IMAGE = f"{image.NAME}:latest"
 NUMBERS = itertools.count(1)
-STARTS_S = 20
 CONFIGURATION = """
 version = 2
 root = "{at}/root"
@@ -44,7 +44,7 @@ class Ctr:
         self.words = ["ctr", "--address", f"{at}/socket"]
         self.with_runtime = ["--runc-binary", str(runtime()), "--runc-root", "/run/ctr-test"]
         waits = f"until ctr --address {at}/socket version >/dev/null 2>&1; do sleep 0.05; done"
-        done = world.run("timeout", str(STARTS_S), "sh", "-c", waits)
+        done = world.run("timeout", str(PATIENCE_S), "sh", "-c", waits)
         assert done.code == 0, (world.at / "containerd.log").read_text()
 
     def __call__(self, *words: str, stdin: bytes = b"") -> Ran:
@@ -82,7 +82,7 @@ class Ctr:
         listed = (
             f"until {' '.join(self.words)} tasks list | grep -q '^{name} .*{status}'; do sleep 0.05; done"
         )
-        done = self.world.run("timeout", "20", "sh", "-c", listed)
+        done = self.world.run("timeout", str(PATIENCE_S), "sh", "-c", listed)
         assert done.code == 0, self.out("tasks", "list")
 
     def remove(self, name: str) -> None:
@@ -101,7 +101,7 @@ def ctr(world: World) -> Iterator[Ctr]:
     yield made
     made.daemon.terminate()
     try:
-        made.daemon.wait(10)
+        made.daemon.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
         made.daemon.kill()
         made.daemon.wait()
@@ -209,8 +209,9 @@ def test_a_paused_container_is_resumed(ctr: Ctr, living: str) -> None:
 
 
 def test_a_signal_lets_the_program_choose_its_exit_code(ctr: Ctr) -> None:
-    name = ctr.start("sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done")
-    ctr.out("tasks", "exec", "--exec-id", f"e{next(NUMBERS)}", name, "sleep", "0.3")  # the trap is set by now
+    name = ctr.start("sh", "-c", "trap 'exit 3' TERM; >/tmp/up; while :; do sleep 0.1; done")
+    waits = "until [ -e /tmp/up ]; do sleep 0.05; done"
+    ctr.out("tasks", "exec", "--exec-id", f"e{next(NUMBERS)}", name, "sh", "-c", waits)
     ctr.out("tasks", "kill", "--signal", "TERM", name)
     ctr.until(name, "STOPPED")
     assert "exit code 3" in ctr("tasks", "delete", name).err
@@ -221,4 +222,4 @@ def test_nothing_is_left_of_what_was_removed(ctr: Ctr) -> None:
     name = ctr.start("sleep", "60")
     assert ctr.world.run("find", "/run/ctr-test", "-name", name).out.strip()
     ctr.remove(name)
-    assert ctr.world.run("find", "/run/ctr-test", "/sys/fs/cgroup", "-name", name).out == ""
+    eventually(lambda: ctr.world.run("find", "/run/ctr-test", "/sys/fs/cgroup", "-name", name).out, "")

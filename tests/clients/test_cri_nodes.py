@@ -12,10 +12,11 @@ import yaml
 
 from tests.clients import cri
 from tests.clients.grpc import CallFailed
-from tests.clients.kubelet import PLAIN, Kubelet, Pod, documented, eventually
+from tests.clients.kubelet import PLAIN, Kubelet, Pod, documented
 from tests.clients.stream import STDOUT, Stream
 from tests.clients.world import runtime
 from tests.conftest import REPOSITORY
+from tests.patience import eventually
 
 pytestmark = [
     pytest.mark.needs("root", "containerd", "cni", "podman"),
@@ -134,7 +135,7 @@ def test_a_probe_runs_in_the_node_and_a_stop_is_heard(app: Pod) -> None:
     made.prints("up")
     assert made.exec("sh", "-c", "cat /home/app/greeting; exit 7") == (7, "of the node\n", "")
     assert made.exec("grep", "CapBnd", "/proc/self/status")[1].split() == ["CapBnd:", "0" * 16]
-    assert made.stop(grace_s=10) == 3
+    assert made.stop(grace_s=60) == 3
 
 
 def test_a_program_of_the_node_is_found_by_its_name_and_may_have_a_terminal(app: Pod) -> None:
@@ -163,6 +164,7 @@ def test_the_documented_manifests_run_a_node(kubelet: Kubelet, nodes: Path) -> N
     (asked,) = pod["spec"]["containers"]
     assert pod["spec"]["runtimeClassName"] == sort["metadata"]["name"]
     assert asked["resources"] == {"limits": {"memory": "256Mi"}}
+    kubelet.has(f"{asked['image']}:latest")
     # as a kubelet says it
     with Pod(kubelet, sort["handler"], annotations=pod["metadata"]["annotations"]) as made:
         options = as_kubelets_ask(made) | {"image_name": f"{asked['image']}:latest"}

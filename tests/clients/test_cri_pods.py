@@ -12,7 +12,8 @@ import pytest
 from tests.clients import cri
 from tests.clients.cri import Cri
 from tests.clients.grpc import CallFailed
-from tests.clients.kubelet import Kubelet, Pod, eventually, processes
+from tests.clients.kubelet import Kubelet, Pod, processes
+from tests.patience import eventually
 
 pytestmark = [pytest.mark.needs("root", "containerd", "runc", "cni"), pytest.mark.slow]
 SPACES = ("net", "ipc", "uts", "pid", "mnt", "cgroup")
@@ -32,8 +33,8 @@ def shared(kubelet: Kubelet) -> Iterator[Path]:
     done = kubelet.world.run("sh", "-c", f"mount --bind {folder} {folder} && mount --make-shared {folder}")
     assert done.code == 0, done
     yield folder
-    done = kubelet.world.run("umount", "--recursive", str(folder))
-    assert done.code == 0, done
+    # A container's own copy of a mount keeps it busy until its namespace is gone.
+    eventually(lambda: kubelet.world.run("umount", "--recursive", str(folder)).err, "")
 
 
 def test_a_pod_has_a_name_addresses_and_files_of_its_own(pod: Pod) -> None:
@@ -154,7 +155,7 @@ def test_pods_go_on_while_the_engine_is_started_anew(kubelet: Kubelet, handler: 
             kubelet.start()
         assert goes_on.exec("echo", "joined") == (0, "joined\n", "")
         assert ends.wait() == 4
-        assert goes_on.stop(grace_s=10) == 3
+        assert goes_on.stop(grace_s=60) == 3
 
 
 def test_a_pod_whose_own_container_dies_is_not_ready(kubelet: Kubelet, handler: str) -> None:
@@ -172,7 +173,7 @@ def test_a_pod_whose_shim_was_killed_is_cleared_away(kubelet: Kubelet, handler: 
         assert done.code == 0, done
         eventually(lambda: lost.status()["state"], cri.EXITED)
         eventually(lambda: kubelet.trace(lost.id), [])
-        assert processes("54325") == []
+        eventually(lambda: processes("sleep 54325"), [])
     eventually(lambda: kubelet.trace(made.id), [])
 
 
@@ -204,7 +205,5 @@ def test_stopping_a_pod_ends_all_that_is_in_it_and_nothing_is_left(kubelet: Kube
     eventually(lambda: kubelet.trace(made.id, one.id, ended.id, waits.id), [])
     with pytest.raises(CallFailed, match="not found"):
         made.status()
-    groups = kubelet.world.run(
-        "find", "/sys/fs/cgroup", "-mindepth", "1", "-path", f"*{made.cgroup}/*", "-type", "d"
-    )
-    assert groups.out == ""
+    look = ("find", "/sys/fs/cgroup", "-mindepth", "1", "-path", f"*{made.cgroup}/*", "-type", "d")
+    eventually(lambda: kubelet.world.run(*look).out, "")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.clients import image
-from tests.clients.kubelet import HANDLERS, Kubelet, Pod, eventually
+from tests.clients.kubelet import HANDLERS, Kubelet, Pod
 from tests.clients.world import Guest
+from tests.patience import eventually
 
 pytestmark = [pytest.mark.needs("root", "vm", "systemd", "cgroup-v2", "containerd", "cni"), pytest.mark.slow]
 SLICE = "kubepods-besteffort-podtested.slice"
@@ -44,9 +45,7 @@ def test_systemd_knows_a_pods_containers_and_their_limits(kubelet: Kubelet) -> N
         limited.call("UpdateContainerResources", linux={"memory_limit_in_bytes": 96 << 20})
         assert told(unit) == ["CPUQuotaPerSecUSec=250ms", f"MemoryMax={96 << 20}"]
         assert (FOLDER / unit / "memory.max").read_text() == f"{96 << 20}\n"
-        assert limited.stop(grace_s=30) == 3
+        assert limited.stop(grace_s=60) == 3
     eventually(lambda: kubelet.trace(made.id, limited.id), [])
-    units = kubelet.world.run(
-        "systemctl", "list-units", "--all", "--plain", "--no-legend", "cri-containerd-*"
-    )
-    assert units.out == ""
+    listed = ("systemctl", "list-units", "--all", "--plain", "--no-legend", "cri-containerd-*")
+    eventually(lambda: kubelet.world.run(*listed).out, "")

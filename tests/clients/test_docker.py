@@ -14,11 +14,11 @@ import pytest
 from tests.clients import image
 from tests.clients.world import GROUP, World, runtime
 from tests.conftest import Ran
+from tests.patience import PATIENCE_S, eventually
 
 pytestmark = [pytest.mark.needs("root", "docker"), pytest.mark.slow]
 IMAGE = image.NAME
 NUMBERS = itertools.count(1)
-STARTS_S = 40
 
 
 def all_capabilities() -> bool:
@@ -44,10 +44,10 @@ class Docker:
             log="dockerd.log",
         )  # fmt: skip
         waits = f"until docker --host unix://{at}/socket version >/dev/null 2>&1; do sleep 0.1; done"
-        done = world.run("timeout", str(STARTS_S), "sh", "-c", waits, env=self.env)
+        done = world.run("timeout", str(PATIENCE_S), "sh", "-c", waits, env=self.env)
         assert done.code == 0, (world.at / "dockerd.log").read_text()[-2000:]
 
-    def __call__(self, *words: str, stdin: bytes = b"", timeout_s: float = 60) -> Ran:
+    def __call__(self, *words: str, stdin: bytes = b"", timeout_s: float = PATIENCE_S) -> Ran:
         """Run a command of docker."""
         return self.world.run(*self.words, *words, env=self.env, stdin=stdin, timeout_s=timeout_s)
 
@@ -73,10 +73,11 @@ class Docker:
 
     def until(self, name: str, what: str, value: str) -> None:
         """Wait until a member of what docker knows has a value."""
-        asks = " ".join([*self.words, "inspect", f"--format={{{{.{what}}}}}", name])
-        waits = f'until [ "$({asks})" = {value} ]; do sleep 0.1; done'
-        done = self.world.run("timeout", "30", "sh", "-c", waits, env=self.env)
-        assert done.code == 0, self.inspect(name, what)
+        eventually(lambda: self.inspect(name, what), value)
+
+    def prints(self, name: str, text: str) -> None:
+        """Wait until a container has written a line; what it does before that is done then."""
+        eventually(lambda: text in self.out("logs", name).splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def docker(world: World) -> Iterator[Docker]:
         made("rm", "--force", name)
     made.daemon.terminate()
     try:
-        made.daemon.wait(20)
+        made.daemon.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
         made.daemon.kill()
         made.daemon.wait()
@@ -214,11 +215,24 @@ def test_limits_are_set(docker: Docker) -> None:
 
 def test_memory_over_the_limit_kills_and_is_told(docker: Docker) -> None:
     name = f"d{next(NUMBERS)}"
-    words = ["run", f"--name={name}", "--network=none", "--memory=16m", "--memory-swap=16m", IMAGE]
-    done = docker(
-        *words, "sh", "-c", "dd if=/dev/zero of=/dev/null bs=64M count=1; code=$?; sleep 1; exit $code"
-    )
-    assert done.code == 137, done
+    words = [
+        "run",
+        "--detach",
+        f"--name={name}",
+        "--network=none",
+        "--memory=16m",
+        "--memory-swap=16m",
+        IMAGE,
+    ]
+    # It lives until the engine has heard of it, who otherwise may find its cgroup gone.
+    program = "trap 'exit $code' TERM; dd if=/dev/zero of=/dev/null bs=64M count=1; code=$?"
+    script = f"{program}; echo ended; while :; do sleep 0.1; done"
+    docker.out(*words, "sh", "-c", script)
+    happened = ("events", "--since=1h", "--until=0s", f"--filter=container={name}", "--filter=event=oom")
+    eventually(lambda: docker.out(*happened) != "")
+    docker.prints(name, "ended")
+    docker.out("stop", "--time=60", name)
+    assert docker.inspect(name, "State.ExitCode") == "137"
     assert docker.inspect(name, "State.OOMKilled") == "true"
     docker.out("rm", name)
 
@@ -255,8 +269,9 @@ def test_a_second_program_in_a_privileged_way_has_more_rights(docker: Docker, li
 
 def test_processes_numbers_and_output_are_told(docker: Docker, living: str) -> None:
     assert "sleep" in docker.out("top", living)
-    assert living in docker.out("stats", "--no-stream", living)
-    assert docker.out("logs", living).splitlines()[0] == "up"
+    # A daemon that takes more than two seconds for the first numbers is not heard.
+    eventually(lambda: living in docker.out("stats", "--no-stream", "--format={{.Name}}", living))
+    docker.prints(living, "up")
 
 
 def test_a_paused_container_is_resumed(docker: Docker, living: str) -> None:
@@ -285,8 +300,8 @@ def test_files_are_copied_in_and_out(docker: Docker, living: str) -> None:
 
 def test_stop_start_kill_and_remove(docker: Docker) -> None:
     name = docker.start(IMAGE, "sh", "-c", "trap 'exit 3' TERM; echo up; while :; do sleep 0.1; done")
-    docker.out("exec", name, "sleep", "0.3")  # the trap is set by now
-    docker.out("stop", "--time=10", name)
+    docker.prints(name, "up")
+    docker.out("stop", "--time=60", name)
     assert docker.inspect(name, "State.ExitCode") == "3"
     docker.out("start", name)
     docker.out("kill", name)
@@ -333,6 +348,6 @@ def test_nothing_is_left_of_what_was_removed(docker: Docker) -> None:
     number = docker.inspect(name, "Id")
     assert docker.world.run("find", "/sys/fs/cgroup", "-name", number).out.strip()
     docker.out("rm", "--force", name)
-    assert docker.world.run("find", "/sys/fs/cgroup", "/run", "-name", number).out == ""
+    eventually(lambda: docker.world.run("find", "/sys/fs/cgroup", "/run", "-name", number).out, "")
     listed = json.loads(f"[{','.join(docker.out('ps', '--all', '--format={{json .Names}}').splitlines())}]")
     assert name not in listed

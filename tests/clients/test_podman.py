@@ -169,11 +169,14 @@ def test_the_hosts_kernel_files_are_masked(podman: Podman) -> None:
 
 
 def test_a_small_init_reaps_and_forwards(podman: Podman) -> None:
-    zombies = "grep -l 'State:.Z' /proc/[0-9]*/status | wc -l"
-    script = f"tr '\\0' ' ' </proc/1/cmdline; (sleep 0.1 &); sleep 0.5; echo; {zombies}"
+    orphan = "(sh -c 'echo $$ >/tmp/orphan; exec sleep 0.1' &); until [ -s /tmp/orphan ]; do sleep 0.1; done"
+    waits = "for i in $(seq 600); do [ -d /proc/$(cat /tmp/orphan) ] || break; sleep 0.1; done"
+    script = f"tr '\\0' ' ' </proc/1/cmdline; {orphan}; {waits}; echo; ls -d /proc/$(cat /tmp/orphan)"
     done = podman.run("--init", IMAGE, "sh", "-c", script)
     assert re.match(r"\S*(catatonit|podman-init|dev/init|tini)", done.out), done
-    assert done.out.split()[-1] == "0", done
+    assert done.out.endswith("\n"), done
+    assert len(done.out.splitlines()) == 1, done
+    assert "No such file or directory" in done.err, done
 
 
 def test_a_privileged_container_starts(podman: Podman) -> None:

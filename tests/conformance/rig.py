@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import ctypes
+import errno
 import json
 import os
 import select
@@ -23,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import REPOSITORY, Ran
+from tests.patience import PATIENCE_S
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 NEWNS, NEWUTS, NEWIPC, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x40000000
-TIMEOUT_S = 60
 KEEP = """
 mount --bind "$1" "$1" && mount -t tmpfs none /run && mkdir -m 1777 /run/lock &&
 if [ -n "$2" ]; then mount -t tmpfs none "$2"; fi &&
@@ -116,7 +117,7 @@ def kill_all(pids: set[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while pids and time.monotonic() < deadline:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[
@@ -131,7 +132,13 @@ def kill_all(pids: set[int]) -> None:
 
 
 def empty_groups(groups: list[Path]) -> None:
-    """Kill all that is in these cgroups and below."""
+    """Kill all that is in these cgroups and below, also what is born meanwhile."""
+    while pids := members(groups):
+        kill_all(pids)
+
+
+def members(groups: list[Path]) -> set[int]:
+    """Return the processes in these cgroups and below, none of which is frozen any more."""
     pids: set[int] = set()
     for at in groups:
         for folder, _, _ in os.walk(at):
@@ -141,18 +148,28 @@ def empty_groups(groups: list[Path]) -> None:
                 Path(folder, "cgroup.freeze").write_text("0")
             with contextlib.suppress(OSError):
                 pids |= set(map(int, Path(folder, "cgroup.procs").read_text().split()))
-    kill_all(pids)
+    return pids
 
 
 def remove_groups(groups: list[Path]) -> None:
-    """Remove empty cgroups with all below."""
+    """Remove empty cgroups with all below. Who has just ended may count for a moment more."""
+    deadline = time.monotonic() + PATIENCE_S
     for at in groups:
         for folder, _, _ in os.walk(at, topdown=False):
-            with contextlib.suppress(FileNotFoundError):
-                os.rmdir(folder)
+            while True:
+                try:
+                    os.rmdir(folder)
+                except FileNotFoundError:
+                    pass
+                except OSError as error:
+                    if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.002)
+                    continue
+                break
 
 
-def gone(pid: int, patience_s: float = 10) -> int | None:
+def gone(pid: int, patience_s: float = PATIENCE_S) -> int | None:
     """Wait for a process to end; return its exit code (negative: the signal), None if it was not our child."""
     try:
         fd = os.pidfd_open(pid)
@@ -216,7 +233,12 @@ class Yard:
 
         more.setdefault("env", environ())
         done = subprocess.run(
-            argv, input=stdin, preexec_fn=ready, timeout=more.pop("timeout_s", TIMEOUT_S), check=False, **more
+            argv,
+            input=stdin,
+            preexec_fn=ready,
+            timeout=more.pop("timeout_s", PATIENCE_S),
+            check=False,
+            **more,
         )
         return Ran(
             list(argv),
@@ -358,7 +380,7 @@ class Container:
 
     def until(self, **wanted: Any) -> dict[str, Any]:
         """Wait until the container's program has said a line with these values; return it."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             text = (self.bundle / "out").read_text()
             for line in text[: text.rfind("\n") + 1].splitlines():
@@ -412,7 +434,8 @@ class Container:
     def hooked(self) -> list[dict[str, Any]]:
         """Return what the hooks saw, in order."""
         file = self.log / "hooks"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        text = file.read_text() if file.exists() else ""  # the last line may still be being written
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def namespace(self, kind: str, path: str | None = None, *, drop: bool = False) -> None:
         """Add, change or drop a namespace of the configuration."""

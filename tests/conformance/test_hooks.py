@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -246,21 +245,17 @@ def test_a_hook_that_does_not_read_its_input_harms_nothing(box: Container, phase
 
 @pytest.mark.parametrize("phase", ["prestart", "createRuntime", "createContainer"])
 def test_a_hook_that_takes_too_long_is_killed_and_fails(box: Container, phase: str) -> None:
-    stays(box).hook(phase, "sleep=30", timeout=1)
-    begin = time.monotonic()
+    stays(box).hook(phase, "sleep=1000", timeout=1)  # who waits for its end has waited too long (Yard.call)
     assert box.create().code != 0
-    assert time.monotonic() - begin < 15
     assert "program" not in phases(box)
 
 
 def test_a_slow_poststop_hook_does_not_keep_the_container(box: Container) -> None:
-    stays(box).hook("poststop", "sleep=30", timeout=1)
+    stays(box).hook("poststop", "sleep=1000", timeout=1)
     box.up()
     box.kill("KILL")
     box.wait()
-    begin = time.monotonic()
     assert box.delete().code == 0
-    assert time.monotonic() - begin < 15
     assert box.status() == "none"
 
 

@@ -46,6 +46,7 @@ def test_a_started_container_runs_until_it_is_killed_and_goes_when_deleted(box: 
     stays(box).up()
     assert box.state()["status"] == "running"
     assert box.state()["pid"] == box.pid
+    box.until(verb="stay")  # before it has a handler, process 1 hears of no signal
     assert box.kill("TERM").code == 0
     assert box.wait() == 0
     state = box.state()

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conformance.rig import Yard, config, environ, gone, mounts_of, runtime_argv
 from tests.conftest import Ran
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.needs("userns", "cc")
 SOMEBODY = 4242  # the user whom the tests become when root runs them
@@ -61,7 +62,7 @@ class Mine:
             {"stdout": out, "stderr": out} if out else {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         )
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, preexec_fn=before, env=env, timeout=60, check=False,
+            argv, stdin=subprocess.DEVNULL, preexec_fn=before, env=env, timeout=PATIENCE_S, check=False,
             cwd=self.scratch, **pipes, **more,
         )  # fmt: skip
         return Ran(

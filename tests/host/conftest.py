@@ -6,6 +6,8 @@ import ctypes
 import os
 import select
 import signal
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,9 +16,9 @@ from tests.conformance.conftest import probe, yard  # noqa: F401 - fixtures
 from tests.features import bwraps
 from tests.host.escape_rig import box, ours, victim  # noqa: F401 - fixtures
 from tests.host.processes import is_waiting_bwrap
+from tests.patience import LOOK_S, PATIENCE_S
 
 SUBREAPER = 36  # prctl(2): PR_SET_CHILD_SUBREAPER
-PATIENCE_S = 5  # how long a process that is already dying may take
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -62,11 +64,19 @@ def mounts() -> set[str]:
 
 def children() -> set[int]:
     """Return the living children of this process, orphans of its children included. Collects the dead."""
-    alive: set[int] = set()
+    return {pid for pid in every_child() if not is_dead(pid)}
+
+
+def every_child() -> set[int]:
+    """Return the children of this process, the dead included that nobody has collected."""
+    found: set[int] = set()
     for thread in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{thread}/children", encoding="ascii") as pids:
-            alive.update(map(int, pids.read().split()))
-    return {pid for pid in alive if not is_dead(pid)}
+        try:
+            with open(f"/proc/self/task/{thread}/children", encoding="ascii") as pids:
+                found.update(map(int, pids.read().split()))
+        except (FileNotFoundError, ProcessLookupError):  # a thread of a test's server that has just ended
+            continue
+    return found
 
 
 def is_dead(pid: int) -> bool:
@@ -99,12 +109,22 @@ def name_of(pid: int) -> str:
         return "?"
 
 
+def kept_open(before: dict[int, str]) -> dict[int, str]:
+    """Return the descriptors that are left over; threads of a test's server close theirs a little later."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        found = {fd: what for fd, what in descriptors().items() if fd not in before}
+        if threading.active_count() == 1 or not found or time.monotonic() > end:
+            return found
+        select.select([], [], [], LOOK_S)
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Iterator[None]:
     """Fail a test that leaves a descriptor, a mount of the host, or a process."""
     before = descriptors(), mounts(), children()
     yield
-    fds = {fd: what for fd, what in descriptors().items() if fd not in before[0]}
+    fds = kept_open(before[0])
     left = [pid for pid in children() - before[2] if not ends(pid)]
     # bubblewrap that lost its parent before its first word waits for ever: redpak ends it later (state/stuck.py)
     named = [f"{pid} {name_of(pid)}" for pid in left if not is_waiting_bwrap(pid)]

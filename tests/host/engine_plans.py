@@ -16,6 +16,7 @@ from redpak.plan.model import CHOICES, Choice, Member, Namespace, Plan, SetVar, 
 from redpak.plan.ops import Bind, Dev, Dir, Proc, Symlink
 from redpak.plan.tidy import tidy
 from redpak.text import Text, text
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from redpak.plan.model import Op
@@ -121,7 +122,7 @@ class Launcher:
             input=stdin,
             capture_output=True,
             env={**self.environ, **(env or {})},
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
             **more,  # type: ignore[call-overload]
         )

@@ -62,6 +62,7 @@ def descriptors() -> dict[str, str]:
 
 
 libc = ctypes.CDLL(None, use_errno=True)
+KEYCTL = 250 if os.uname().machine == "x86_64" else 219
 status = dict(line.split(":\t", 1) for line in lines("/proc/self/status") if ":\t" in line)
 WANTED = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp",
           "Seccomp_filters", "SigBlk", "SigIgn", "SigCgt", "Umask", "NSpid")  # fmt: skip
@@ -81,7 +82,7 @@ report = {
     "terminal": [os.isatty(fd) for fd in (0, 1, 2)],
     "session": [os.getsid(0) == os.getpid(), os.getsid(0) == 0, os.getpgrp() == os.getpid()],
     "signals": [str(signal.getsignal(n)) for n in (1, 2, 3, 13, 15, 17, 25)],
-    "keyring": libc.syscall(ctypes.c_long(250), 0, -3, 0),
+    "keyring": libc.syscall(ctypes.c_long(KEYCTL), 0, -3, 0),
     "cgroup": lines("/proc/self/cgroup"),
     "uid_map": [line.split() for line in lines("/proc/self/uid_map")],
     "gid_map": [line.split() for line in lines("/proc/self/gid_map")],

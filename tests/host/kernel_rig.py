@@ -11,6 +11,7 @@ from typing import Any
 
 from redpak.engine.native import tree
 from redpak.kernel import libc, mount, ns
+from tests.patience import PATIENCE_S
 
 EVERY_CALL = tuple(sorted(libc.DISPENSABLE))
 IN_USERNS = ns.CLONE_NEWUSER | ns.CLONE_NEWNS
@@ -32,7 +33,7 @@ def inside(act: Callable[[], Any], flags: int = IN_USERNS, missing: tuple[str, .
         os.close(read)
         code = 1
         try:
-            signal.alarm(30)
+            signal.alarm(int(PATIENCE_S))
             if flags & ns.CLONE_NEWUSER:
                 ns.unshare_as(0, 0, flags & ~ns.CLONE_NEWUSER)
             elif flags:

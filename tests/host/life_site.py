@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import Program, Ran
 from tests.host.conftest import ends
 from tests.host.processes import descendants
+from tests.patience import PATIENCE_S, eventually
 
 CONFIG = """\
 headers: {{alias: node}}
@@ -33,7 +34,6 @@ environ:
   - {{key: SAID, value: "a 'b' c"}}
   - {{mode: Inherit, key: GIVEN}}
 """
-PATIENCE_S = 20.0
 
 
 class Life:
@@ -91,6 +91,24 @@ class Life:
         assert select.select([child.stdout], [], [], PATIENCE_S)[0], "it never said a word"
         return child
 
+    def follow(self, id_: str, line: str) -> None:
+        """Wait until a log has a line."""
+        argv = [*self.redpak.argv, "logs", "-f", id_]
+        with subprocess.Popen(argv, env=self.redpak.environ, stdout=subprocess.PIPE) as follower:
+            assert follower.stdout is not None
+            assert any(got.strip() == line.encode() for got in follower.stdout), f"it ended without '{line}'"
+            follower.kill()
+
+    def runs(self, id_: str, *commands: tuple[str, ...]) -> list[int]:
+        """Wait until these programs run in a sandbox, and return the pids of all that do."""
+        wanted = set(commands)
+
+        def missing() -> set[tuple[str, ...]]:
+            return wanted - {tuple(one["command"]) for one in self.told("top", id_)}
+
+        eventually(missing, set())
+        return [one["pid"] for one in self.told("top", id_)]
+
     def stop_all(self) -> None:
         """End everything that this test started."""
         for at in (*self.runtime.glob("running/*"), *self.runtime.glob("starting/*")):
@@ -116,8 +134,9 @@ def over(child: subprocess.Popen[bytes]) -> int:
     assert child.stdin is not None
     assert child.stdout is not None
     child.stdin.close()
-    child.stdout.close()
-    return child.wait(PATIENCE_S)
+    code = child.wait(PATIENCE_S)
+    child.stdout.close()  # not before: who still writes, or watches its reader, would notice
+    return code
 
 
 def gone(*pids: int) -> bool:
@@ -142,6 +161,17 @@ def wait_for(pid: int, most_s: float) -> None:
         select.select([fd], [], [], max(0, most_s))
     finally:
         os.close(fd)
+
+
+def waits(pid: int) -> bool:
+    """Tell whether a command has found what it is to wait for: it holds that process open."""
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            if os.readlink(f"/proc/{pid}/fd/{fd}") == "anon_inode:[pidfd]":
+                return True
+        except FileNotFoundError:
+            continue
+    return False
 
 
 def configure(node: Path, config: str = "") -> None:

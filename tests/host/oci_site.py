@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import REPOSITORY, Ran
+from tests.patience import PATIENCE_S, eventually
 
-PATIENCE_S = 20
 APPLETS = ("sh", "cat", "echo", "id", "kill", "mkdir", "sleep", "stty", "test", "touch", "true", "tty")
 NAMESPACES = ("pid", "ipc", "uts", "mount")
 DEFAULT_MOUNTS: list[dict[str, object]] = [
@@ -61,7 +61,7 @@ class Site:
                 input=stdin,
                 stdout=out,
                 stderr=err,
-                timeout=20,
+                timeout=PATIENCE_S,
                 check=False,
                 env={**self.environ(), **(env or {})},
             ).returncode
@@ -123,6 +123,11 @@ class Site:
         found = json.loads(told.out)
         assert isinstance(found, dict)
         return found
+
+    def becomes(self, pid: int, *args: str) -> None:
+        """Wait until a process is this program: its words are there a moment after execve(2) has let go of ours."""
+        words = b"".join(word.encode() + b"\0" for word in args)
+        eventually(Path(f"/proc/{pid}/cmdline").read_bytes, words)
 
     def ended(self, name: str, pid: int) -> None:
         """Wait until the first process of a container has ended; it was made a child of ours."""

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.host.processes import Wrong, adopt_orphans, all_end, kill_all, waited
+from tests.patience import PATIENCE_S
 from tests.rpms import Config, Dir, Ghost, Maker
 
-LONGEST_S = 60  # a command that takes longer hangs
+LONGEST_S = PATIENCE_S  # a command that takes longer hangs
 State = tuple[str, ...]  # the packages that are installed, sorted
 EMPTY: State = ()
 ONE: State = ("alpha-1-1.noarch", "beta-1-1.noarch")
@@ -285,10 +286,13 @@ class Rig:
         found = [self.back_to(state) for state in kept][:1]
         return [*ACTS[self.state], *found, *[Act(("history", *act.words), act.to) for act in found]]
 
-    def kill(self, act: Act, rng: random.Random) -> bool:
-        """Start a command and kill it at a random moment. Tells whether it had no time to end."""
+    def kill(self, act: Act, rng: random.Random, pace: float) -> bool:
+        """Start a command and kill it at a random moment. Tells whether it had no time to end.
+
+        `pace`: how many times as long the command may take as it took until now.
+        """
         times = self.seen[act.name]
-        delay_s = rng.uniform(0, 1.05 * sorted(times)[len(times) // 2])
+        delay_s = rng.uniform(0, 1.05 * pace * sorted(times)[len(times) // 2])
         pid, _ = self.start(*act.words)
         in_time = not waited(pid, delay_s)
         if rng.random() < 0.5:
@@ -314,10 +318,10 @@ class Rig:
         if said.strip() != version and self.state:
             raise Wrong(f"a launch in {self.state} ended with {code}: {said}")
 
-    def survive(self, act: Act, rng: random.Random) -> tuple[bool, bool]:
+    def survive(self, act: Act, rng: random.Random, pace: float = 1.0) -> tuple[bool, bool]:
         """Kill a command and check what is left. Tells whether it was killed, and whether its work is there."""
         old = self.state
-        killed = self.kill(act, rng)
+        killed = self.kill(act, rng, pace)
         self.check_raw(old, act.to)
         self.cleaned_up(old, act.to)
         return killed, self.state == act.to

@@ -9,9 +9,10 @@ import signal
 import time
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
+
 SUBREAPER = 36  # prctl(2): PR_SET_CHILD_SUBREAPER
 STUCK_S = 1  # how long a child of bubblewrap may wait for its parent
-PATIENCE_S = 20  # how long what a killed command started may take to end
 
 
 class Wrong(Exception):
@@ -46,6 +47,22 @@ def descendants(pid: int) -> list[int]:
             continue
         found.append(one)
     return [one for one in found if one != pid]
+
+
+def at_rest(pid: int) -> bool:
+    """Tell whether a process and all that descends from it sleep: then everybody has asked to die with who made it.
+
+    Bubblewrap's process 1 does so only after it has made the program (bubblewrap.c, `do_init`), which may be faster: a
+    parent that is killed in between leaves both behind.
+    """
+    for one in (pid, *descendants(pid)):
+        try:
+            with open(f"/proc/{one}/stat", encoding="utf-8", errors="replace") as file:
+                if file.read().rpartition(") ")[2][0] != "S":
+                    return False
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+    return True
 
 
 def describe(pid: int) -> str:
@@ -110,3 +127,20 @@ def is_waiting_bwrap(pid: int) -> bool:
     except OSError:
         return False
     return program.endswith(b"bwrap") and call[0] == "0" and call[3] == "0x8"
+
+
+def is_orphaned_bwrap(pid: int) -> bool:
+    """Tell whether a process is bubblewrap's process 1 without the bubblewrap above that made it.
+
+    That one was killed after its word to go on and before this one had asked to die with its parent (bubblewrap.c,
+    `handle_die_with_parent`): then nobody tells it, and what it runs goes on.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        above = Path(f"/proc/{fields['PPid']}/cmdline").read_bytes().partition(b"\0")[0]
+        program = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0]
+    except OSError:
+        return False
+    inner = fields["NSpid"].split()
+    return program.endswith(b"bwrap") and len(inner) > 1 and inner[-1] == "1" and not above.endswith(b"bwrap")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Program, Ran
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.needs("userns", "bwrap")
 
@@ -100,7 +101,7 @@ def test_a_bind_mount_on_the_host_does_not_open_what_an_ancestor_keeps(
         env=redpak.environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 2, done
@@ -269,8 +270,10 @@ def test_a_command_without_end_is_cut_off_in_a_frozen_launcher(
     assert redpak("freeze", str(node), "-o", str(launcher)).code == 0
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     run = [str(launcher), "/bin/sh", "-c", "echo $X"]
-    assert subprocess.run(run, env=redpak.environ, capture_output=True, timeout=60).stdout == b"fine\n"
+    assert (
+        subprocess.run(run, env=redpak.environ, capture_output=True, timeout=PATIENCE_S).stdout == b"fine\n"
+    )
     switch.touch()
-    done = subprocess.run(run, env=redpak.environ, capture_output=True, timeout=60)
+    done = subprocess.run(run, env=redpak.environ, capture_output=True, timeout=PATIENCE_S)
     assert done.returncode == 125
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < before + 100_000  # KiB

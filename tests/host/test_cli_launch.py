@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Program
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.needs("userns", "bwrap")
 
@@ -76,7 +77,7 @@ def test_the_printed_line_does_what_the_launch_does(
         env={**environment, "GIVEN": "x y"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 7, done.stderr

@@ -17,6 +17,8 @@ from redpak.plan.model import SetVar
 from redpak.plan.ops import Dir, File
 from redpak.text import Run, text
 from tests.host.engine_plans import HERE, Launcher, bind, launcher, plan, shell  # noqa: F401 - the fixture `launch`
+from tests.host.processes import at_rest
+from tests.patience import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.needs("userns", "bwrap")
 
@@ -94,29 +96,30 @@ def test_a_signal_reaches_the_program_and_its_code_returns(launch: Launcher, num
     made = plan("/bin/bash", "-c", script, namespaces={"pid": pid})
     with started(launch, made) as child:
         child.send_signal(getattr(signal, f"SIG{number}"))
-        assert child.communicate(timeout=20)[0] == b"told\n"
+        assert child.communicate(timeout=PATIENCE_S)[0] == b"told\n"
         assert child.returncode == 7
 
 
 def test_a_signal_during_the_start_is_not_lost(launch: Launcher) -> None:
-    child = subprocess.Popen(launch.argv(shell("sleep 60")), env=launch.environ, start_new_session=True)
+    child = subprocess.Popen(launch.argv(shell("sleep 1000")), env=launch.environ, start_new_session=True)
     with child:
         with contextlib.suppress(ProcessLookupError):
             # the helper or the supervisor is there once it has a child
             while not Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text():
                 select.select([], [], [], 0.001)
             child.send_signal(signal.SIGTERM)
-        assert child.wait(timeout=20) in (143, -15)
+        assert child.wait(timeout=PATIENCE_S) in (143, -15)
 
 
 def test_nothing_lives_on_when_the_launcher_is_killed(launch: Launcher) -> None:
     reader, writer = os.pipe()
     with started(launch, shell("echo ready; sleep 1000 & exec sleep 1000"), stderr=writer) as child:
         os.close(writer)
+        eventually(lambda: at_rest(child.pid))
         child.kill()
-        child.wait(timeout=20)
+        child.wait(timeout=PATIENCE_S)
         # the write end is held by every process of the sandbox; end of file comes when the last is gone
-        assert select.select([reader], [], [], 10)[0]
+        assert select.select([reader], [], [], PATIENCE_S)[0]
         assert os.read(reader, 1) == b""
     os.close(reader)
 
@@ -124,14 +127,14 @@ def test_nothing_lives_on_when_the_launcher_is_killed(launch: Launcher) -> None:
 def on_terminal(launch: Launcher, made: object, keys: bytes, *, after: bytes) -> tuple[int, bytes, bool]:
     """Start a plan on a new terminal, press `keys` when it has said `after`; return code, screen, modes restored."""
     argv = launch.argv(made)  # type: ignore[arg-type]
+    before = fresh_modes()  # of the terminal itself they might come too late
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(argv[0], argv, launch.environ)
-    before = termios.tcgetattr(terminal)
     screen = b""
     pressed = False
     while True:
-        assert select.select([terminal], [], [], 20)[0], screen
+        assert select.select([terminal], [], [], PATIENCE_S)[0], screen
         try:
             said = os.read(terminal, 4096)
         except OSError:  # EIO: the last process has closed it
@@ -146,6 +149,15 @@ def on_terminal(launch: Launcher, made: object, keys: bytes, *, after: bytes) ->
     restored = termios.tcgetattr(terminal)[:4] == before[:4]
     os.close(terminal)
     return code, screen, restored
+
+
+def fresh_modes() -> list[object]:
+    """Return the modes of a new terminal."""
+    first, second = os.openpty()
+    modes = termios.tcgetattr(second)
+    os.close(first)
+    os.close(second)
+    return list(modes)
 
 
 def test_control_c_reaches_a_program_that_handles_it(launch: Launcher) -> None:
@@ -195,7 +207,7 @@ def test_stop_and_continue_reach_the_shell_that_started_us(launch: Launcher) -> 
     screen = b""
     sent = set()
     while b"got hello" not in screen:
-        assert select.select([terminal], [], [], 20)[0], screen
+        assert select.select([terminal], [], [], PATIENCE_S)[0], screen
         screen += os.read(terminal, 4096)
         for seen, keys in ((b"ready", b"\x1a"), (b"STOPPED", b"hello\n")):
             if seen in screen and keys not in sent:
@@ -224,7 +236,7 @@ def test_a_hangup_does_not_end_what_nohup_started(launch: Launcher) -> None:
         child.send_signal(signal.SIGHUP)
         assert child.poll() is None
         child.send_signal(signal.SIGTERM)
-        assert child.wait(timeout=20) == 7
+        assert child.wait(timeout=PATIENCE_S) == 7
         assert child.stderr is not None
         assert child.stderr.read().split() == [b"SigIgn:", b"0" * 16]
 
@@ -232,11 +244,11 @@ def test_a_hangup_does_not_end_what_nohup_started(launch: Launcher) -> None:
 def test_without_nohup_a_hangup_ends_it(launch: Launcher) -> None:
     with started(launch, shell("echo ready; exec sleep 1000"), start_new_session=True) as child:
         os.killpg(child.pid, signal.SIGHUP)
-        assert child.wait(timeout=20) == 128 + signal.SIGHUP
+        assert child.wait(timeout=PATIENCE_S) == 128 + signal.SIGHUP
 
 
 def test_a_signal_at_any_moment_of_the_start_ends_it_with_that_signal(launch: Launcher) -> None:
-    argv = launch.argv(shell("sleep 60"))
+    argv = launch.argv(shell("sleep 1000"))
     for delay_ms in range(0, 30, 3):
         with subprocess.Popen(argv, env=launch.environ) as child:
             with contextlib.suppress(FileNotFoundError):
@@ -244,7 +256,7 @@ def test_a_signal_at_any_moment_of_the_start_ends_it_with_that_signal(launch: La
                     select.select([], [], [], 0.001)
             select.select([], [], [], delay_ms / 1000)
             child.send_signal(signal.SIGTERM)
-            assert child.wait(timeout=20) in (143, -15), delay_ms
+            assert child.wait(timeout=PATIENCE_S) in (143, -15), delay_ms
 
 
 def test_a_relative_program_is_looked_for_where_it_would_start(launch: Launcher, pool: Path) -> None:
@@ -299,7 +311,7 @@ def test_no_value_of_the_caller_can_be_read_by_others(launch: Launcher) -> None:
                 pid = todo.pop()
                 seen += Path(f"/proc/{pid}/cmdline").read_bytes()
                 todo += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-            child.communicate(b"\n", timeout=20)
+            child.communicate(b"\n", timeout=PATIENCE_S)
         assert b"bwrap" in seen or b"redpak-join" in seen  # what makes the sandbox is among them
         for secret in (b"my secret", b"other secret", b"made-here", b"in-file"):
             assert secret not in seen

@@ -19,6 +19,7 @@ from redpak.plan.tidy import tidy
 from redpak.text import Run, text
 from tests.golden.test_golden import CASES, build
 from tests.host.engine_plans import HERE, Launcher, bind, core_os, plan
+from tests.patience import PATIENCE_S
 
 PROBE = Path(__file__).with_name("equivalence_probe.py").read_text()
 PYTHON = "/usr/bin/python3"
@@ -146,7 +147,7 @@ def seen(launch: Launcher, made: Plan, engine: str, env: dict[str, str], caller:
     caller.write_text("from the caller")
     argv = ["sh", "-c", 'exec 9<"$0"; exec "$@"', str(caller), *launch.argv(made, "force")]
     done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False, cwd="/",
+        argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S, check=False, cwd="/",
         env={**launch.environ, "TEST_ENGINE": engine, **env},
     )  # fmt: skip
     assert done.returncode == 0, (engine, done.stderr.decode(errors="replace"))

@@ -21,6 +21,7 @@ from redpak.text import text
 from tests.host.engine_plans import HERE, REPOSITORY, START, bind, plan, shell
 from tests.host.escape_rig import RACES
 from tests.host.test_escapes_root import flipping
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.needs("userns", "bwrap")
 ENGINES = ("bwrap", "native")
@@ -40,7 +41,7 @@ class Engine:
         done = subprocess.run(
             [sys.executable, "-c", START, str(self.file)],
             capture_output=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
             stdin=subprocess.DEVNULL,
             env={**self.env, **(env or {})},
@@ -136,7 +137,7 @@ def test_stand_in_a_plain_bwrap_makes_it_on_the_host(node: Path, victim: Path, k
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     if untouched(victim) and "bubblewrap" not in done.stderr:
         pytest.skip(f"this bubblewrap does not follow it any more: {done.stderr}")
@@ -208,7 +209,7 @@ def test_stand_in_a_plain_bwrap_shows_the_callers_descriptors(tmp_path: Path) ->
             text=True,
             pass_fds=[fd],
             check=False,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
     finally:
         os.close(fd)
@@ -228,7 +229,7 @@ def preload(tmp_path: Path) -> Path:
         f'  int fd = open("{folder}/loaded", O_CREAT | O_WRONLY, 0666);\n  if (fd >= 0) close(fd);\n}}\n'
     )
     words = ["cc", "-shared", "-fPIC", "-o", f"{folder}/evil.so", f"{folder}/evil.c"]
-    subprocess.run(words, check=True, timeout=60)
+    subprocess.run(words, check=True, timeout=PATIENCE_S)
     return folder
 
 
@@ -252,7 +253,11 @@ def test_a_nodes_environment_is_the_programs_alone(engine: Engine, preload: Path
 def test_stand_in_a_launcher_that_exports_it_loads_the_nodes_library(preload: Path) -> None:
     env = {"PATH": "/usr/bin:/bin", "LD_PRELOAD": f"{preload}/evil.so"}
     subprocess.run(
-        ["bwrap", "--ro-bind", "/", "/", "true"], env=env, check=False, timeout=60, capture_output=True
+        ["bwrap", "--ro-bind", "/", "/", "true"],
+        env=env,
+        check=False,
+        timeout=PATIENCE_S,
+        capture_output=True,
     )
     assert (preload / "loaded").exists()
 
@@ -317,7 +322,7 @@ def test_stand_in_words_that_are_joined_by_zero_bytes_become_options() -> None:
     os.close(writer)
     try:
         done = subprocess.run(["bwrap", "--args", str(reader), "--", "ls", "-d", "/host"], pass_fds=[reader],
-                              capture_output=True, text=True, check=False, timeout=60)  # fmt: skip
+                              capture_output=True, text=True, check=False, timeout=PATIENCE_S)  # fmt: skip
     finally:
         os.close(reader)
     assert done.stdout == "/host\n"

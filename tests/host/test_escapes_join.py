@@ -23,6 +23,7 @@ import pytest
 from tests.conformance.rig import Container, environ
 from tests.host.escape_rig import RACES, both, naive, untouched
 from tests.host.test_escapes_root import flipping
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.needs("root", "cc")
 SECRET = "escape-secret-51c0"
@@ -112,9 +113,17 @@ def test_stand_in_a_launcher_that_executes_what_it_is_told_hands_its_program_ove
 # --- looking into a runtime that joins
 
 
-def hunted(box: Container, milliseconds: int) -> list[str]:
-    """Return the probe's words to look for strangers in its pid namespace."""
-    return ["hunt", str(milliseconds), SECRET, str(box.yard.scratch)]
+def hunted(box: Container) -> list[str]:
+    """Return the probe's words to look for strangers in its pid namespace, until it has been `enough`."""
+    return ["hunt", "1000000", SECRET, str(box.yard.scratch), "/data/enough"]
+
+
+def enough(box: Container) -> dict[str, Any]:
+    """End the hunt; return what it found."""
+    (box.rootfs / "data/enough").touch()
+    box.wait()
+    (found,) = box.said()
+    return found
 
 
 CATCH = ("exe", "environ", "fd", "root", "cwd", "ptrace")
@@ -127,15 +136,14 @@ def test_a_runtime_that_joins_cannot_be_looked_into(box: Container, caps: str) -
         for kind in ("bounding", "effective", "permitted"):
             box.config["process"]["capabilities"][kind] += ["CAP_SYS_PTRACE"]
         box.user_namespace()  # without one the kernel itself lets CAP_SYS_PTRACE do it
-    box.config["process"]["args"] = ["/probe", *hunted(box, 5000)]
+    box.config["process"]["args"] = ["/probe", *hunted(box)]
     box.up()
-    enough = time.monotonic() + 3
-    while time.monotonic() < enough:
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
         ran = box.op("exec", box.id, "/probe", "spare", env={**environ(), "ESCAPE": SECRET}, before=careless,
                      close_fds=False)  # fmt: skip
         assert ran.code == 0, ran
-    box.wait()
-    (found,) = box.said()
+    found = enough(box)
     assert found["seen"] > 0
     assert {kind: found[kind] for kind in CATCH} == dict.fromkeys(CATCH, 0), found
 
@@ -143,7 +151,7 @@ def test_a_runtime_that_joins_cannot_be_looked_into(box: Container, caps: str) -
 def test_stand_in_a_launcher_that_joins_without_care_can_be_looked_into(box: Container) -> None:
     for kind in ("bounding", "effective", "permitted"):
         box.config["process"]["capabilities"][kind] += ["CAP_SYS_PTRACE"]
-    box.config["process"]["args"] = ["/probe", *hunted(box, 3000)]
+    box.config["process"]["args"] = ["/probe", *hunted(box)]
     box.up()
     launcher = (
         "import ctypes, os, sys, time\n"
@@ -156,10 +164,9 @@ def test_stand_in_a_launcher_that_joins_without_care_can_be_looked_into(box: Con
     )
     for _ in range(5):
         done = subprocess.run([sys.executable, "-c", launcher, str(box.pid)], env={**os.environ, "ESCAPE": SECRET},
-                              preexec_fn=careless, close_fds=False, check=False, timeout=60)  # fmt: skip
+                              preexec_fn=careless, close_fds=False, check=False, timeout=PATIENCE_S)  # fmt: skip
         assert done.returncode == 0
-    box.wait()
-    (found,) = box.said()
+    found = enough(box)
     for kind in ("exe", "environ", "fd", "root", "ptrace"):
         assert found[kind] > 0, (kind, found)
 

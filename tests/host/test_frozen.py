@@ -6,13 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Program
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.needs("bwrap", "userns", "cc")
 
@@ -64,7 +64,7 @@ def start(launcher: Path, *words: str, env: dict[str, str]) -> subprocess.Comple
         env=env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         stdin=subprocess.DEVNULL,
         check=False,
     )
@@ -137,7 +137,7 @@ def test_no_python_is_in_the_process_tree(redpak: Program, family: Family) -> No
                 pid = tree.pop()
                 names.append(Path(f"/proc/{pid}/comm").read_text().strip())
                 tree += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-            process.communicate("\n", timeout=20)
+            process.communicate("\n", timeout=PATIENCE_S)
         assert names == ["redpak-launch", "bwrap", "bwrap", "sh"]
 
 
@@ -260,16 +260,20 @@ def test_what_cannot_be_frozen_is_refused_with_the_reason(redpak: Program, famil
 def test_a_command_that_was_taken_away_does_not_run_again(
     redpak: Program, family: Family, tmp_path: Path
 ) -> None:
-    # A command can change nothing, so it tells by being slow: the old one would be killed after ten seconds.
-    leaf = family("headers: {alias: leaf}\nenviron:\n  - {key: X, mode: Execfd, value: 'echo one'}\n")
+    # A command can change nothing, so it tells by what it takes out of a pipe.
+    os.mkfifo(tmp_path / "pipe")
+    pipe = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    take = f"head -n 1 {tmp_path}/pipe"
+    leaf = family(f"headers: {{alias: leaf}}\nenviron:\n  - {{key: X, mode: Execfd, value: '{take}'}}\n")
     launcher = freeze(redpak, leaf)
-    said = launcher.read_text()
-    assert "echo one" in said
+    assert take in launcher.read_text()
+    os.write(pipe, b"one\n")
+    assert start(launcher, "sh", "-c", "echo $X", env=redpak.environ).stdout == "one\n"
+    os.write(pipe, b"two\n")
     (leaf / "etc" / "redpak.yaml").write_text("headers: {alias: leaf}\n")
-    launcher.write_text(said.replace("'echo one'", "'sleep 60'"))
-    before = time.monotonic()
     assert start(launcher, "sh", "-c", "echo ${X-none}", env=redpak.environ).stdout == "none\n"
-    assert time.monotonic() - before < 9
+    assert os.read(pipe, 9) == b"two\n"
+    os.close(pipe)
 
 
 def test_a_quiet_run_is_quiet_from_the_cache_too(redpak: Program, family: Family) -> None:
@@ -322,7 +326,7 @@ def test_another_users_launcher_starts_as_whoever_starts_it(
     env = {**redpak.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home)}
     done = subprocess.run(
         ["setpriv", "--reuid=65533", "--regid=65533", "--clear-groups", str(launcher), "id", "-u"],
-        env=env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False,
+        env=env, capture_output=True, text=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
     assert launcher.read_text() == said
     if done.returncode == 0:
@@ -341,7 +345,7 @@ def test_a_caller_that_ignores_the_end_of_children_does_no_harm(redpak: Program,
                 [*argv, *show],
                 env={**redpak.environ, **more},
                 capture_output=True,
-                timeout=60,
+                timeout=PATIENCE_S,
                 check=False,
                 preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
             )
@@ -369,7 +373,7 @@ def test_a_launch_needs_no_cache_and_no_environment(
     for _ in range(2):
         done = subprocess.run(
             [*redpak.argv, "run", str(leaf), "--", "sh", "-c", "exit 9"],
-            env=env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False,
+            env=env, capture_output=True, text=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (9, ""), done
 
@@ -386,4 +390,4 @@ def test_termination_reaches_a_program_whose_output_nobody_reads(redpak: Program
             assert process.stdout is not None
             assert os.read(process.stdout.fileno(), 6) == b"ready\n"
             process.terminate()
-            assert process.wait(20) == 128 + signal.SIGTERM
+            assert process.wait(PATIENCE_S) == 128 + signal.SIGTERM

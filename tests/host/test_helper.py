@@ -19,12 +19,13 @@ import pytest
 from redpak.engine import build_helper
 from redpak.fs import stamp
 from redpak.paths import shipped
+from tests.host.processes import at_rest
+from tests.patience import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.needs("bwrap", "userns", "cc")
 
 HOST = ("--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp")
 ALONE = ("--unshare-all", "--die-with-parent", "--cap-drop", "ALL", *HOST)
-PATIENCE_S = 20.0
 
 Launch = Callable[..., list[str]]
 
@@ -313,6 +314,7 @@ def test_killing_the_helper_leaves_nothing(launch: Launch) -> None:
     ):
         with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
             wait_for(reading(process), b"ready")
+            eventually(lambda: at_rest(process.pid))
             process.kill()
             assert process.wait(PATIENCE_S) == -signal.SIGKILL
 

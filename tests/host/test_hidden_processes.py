@@ -6,7 +6,8 @@ import signal
 
 import pytest
 
-from tests.host.life_site import PATIENCE_S, Life, life, over
+from tests.host.life_site import Life, life, over
+from tests.patience import PATIENCE_S
 
 __all__ = ["life"]
 pytestmark = pytest.mark.needs("root", "userns", "bwrap", "cc")

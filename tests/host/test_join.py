@@ -22,6 +22,7 @@ from redpak.plan.ops import Dev, Proc, Tmpfs
 from redpak.text import text
 from tests.conftest import REPOSITORY
 from tests.host.engine_plans import HERE, Launcher, bind, plan, shell
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.needs("bwrap", "userns", "cc")
 
@@ -34,7 +35,6 @@ HOST = (
 )  # fmt: skip
 GONE = prepared.GONE
 WAYS = {"bwrap": {"TEST_ENGINE": "bwrap"}, "redpak-join": {"TEST_ENGINE": "native"}}
-PATIENCE_S = 20
 
 
 def memory(content: bytes) -> int:

@@ -17,7 +17,8 @@ from redpak.origin import DEFAULT
 from redpak.plan.model import Limit
 from tests.conftest import Program
 from tests.doors import deep
-from tests.host.test_prepared import PATIENCE_S, joined, kept, leaf_of_two, warm_program  # noqa: F401 - fixtures
+from tests.host.test_prepared import joined, kept, leaf_of_two, warm_program  # noqa: F401 - fixtures
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.needs("bwrap", "userns", "cc")
 

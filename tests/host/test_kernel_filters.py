@@ -35,6 +35,7 @@ from tests.host.kernel_rig import (
     own_cgroup,
     without,
 )
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.needs("userns")
 
@@ -82,7 +83,7 @@ def test_a_listener_hears_of_the_calls() -> None:
             os.close(fd)
             os._exit(0 if libc.LIBC.getppid() == -errno.ENOSYS else 1)
         data, (listener,) = tty.receive_fds(ours.fileno())
-        heard = select.select([listener], [], [], 10)[0]
+        heard = select.select([listener], [], [], PATIENCE_S)[0]
         inheritable = os.get_inheritable(listener)
         os.close(listener)  # nobody answers: ENOSYS
         return data.decode(), len(heard), inheritable, ended(pid)

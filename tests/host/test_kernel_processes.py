@@ -29,6 +29,7 @@ from redpak.kernel import (
     schedule,
 )
 from tests.host.kernel_rig import AS_ROOT, both_ways, ended, failing, inside, own_cgroup
+from tests.patience import PATIENCE_S
 
 SIOCSIFNAME = 0x8923  # netdevice(7)
 ALL_KINDS = (
@@ -65,7 +66,7 @@ def test_a_child_begins_in_all_its_namespaces() -> None:
                 pid, lambda: f"{os.getpid()} {sorted(kind for kind in own if own[kind] == host[kind])}", write
             )
         said = os.read(read, 1000).decode()
-        ready = select.select([pidfd], [], [], 10)[0]
+        ready = select.select([pidfd], [], [], PATIENCE_S)[0]
         return said, os.get_inheritable(pidfd), ready == [pidfd], ended(pid)
 
     same = [kind for kind in ("time",) if kind in KINDS]

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.host.life_site import PATIENCE_S, Life, configure, life, over
+from tests.host.life_site import Life, configure, life, over
+from tests.host.processes import at_rest
+from tests.patience import PATIENCE_S, eventually
 
 __all__ = ["life"]
 pytestmark = pytest.mark.needs("userns", "bwrap", "cc")
@@ -44,8 +46,9 @@ class Follower:
         """Interrupt it; return its code."""
         self.child.send_signal(signal.SIGINT)
         assert self.child.stdout is not None
-        self.child.stdout.close()
-        return self.child.wait(PATIENCE_S)
+        code = self.child.wait(PATIENCE_S)
+        self.child.stdout.close()  # not before: it would notice
+        return code
 
 
 @ways
@@ -77,6 +80,7 @@ def test_the_end_of_a_launch_that_was_killed_is_noted_once_by_who_looks(life: Li
     life.by(way)
     child = life.foreground("sh", "-c", SAYS)
     (one,) = life.now()
+    eventually(lambda: at_rest(child.pid))
     child.kill()
     over(child)
     for _ in range(2):
@@ -99,6 +103,7 @@ def test_all_followers_hear_of_an_end_once_and_with_its_code(life: Life, way: st
     child = life.foreground("sh", "-c", SAYS)
     starts = [one.next() for one in followers]
     if killed:
+        eventually(lambda: at_rest(child.pid))
         child.kill()
     over(child)
     ends = [one.next() for one in followers]
@@ -114,6 +119,7 @@ def test_a_follower_sees_the_end_of_what_was_killed_and_ran_before_it_came(life:
     child = life.foreground("sh", "-c", SAYS)
     follower = Follower(life, "--since", "1h")
     start = follower.next()
+    eventually(lambda: at_rest(child.pid))
     child.kill()
     over(child)
     end = follower.next()
@@ -191,3 +197,14 @@ def test_a_failed_start_names_the_engine_that_ran(life: Life, way: str) -> None:
         assert "/nowhere" in ran.err
     if way == "native":
         assert "engine 'native'" in ran.err
+
+
+def test_what_ends_before_anybody_saw_it_has_started_all_the_same(life: Life) -> None:
+    ids = [life.start("true") for _ in range(10)]
+    for id_ in ids:
+        assert life("wait", id_).code == 0
+    events = told(life)
+    for id_ in ids:
+        assert [one["event"] for one in events if one["id"] == id_] == ["create", "start", "exit"]
+    failed = life("run", "-d", life.node, "--", "nosuch")
+    assert (failed.code, [one["event"] for one in told(life)[-2:]]) == (127, ["create", "exit"])

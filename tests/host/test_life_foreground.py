@@ -10,11 +10,12 @@ import signal
 import stat
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.host.life_site import PATIENCE_S, Life, configure, gone, kill, life, over
+from tests.host.life_site import Life, configure, gone, kill, life, over, waits
+from tests.host.processes import at_rest
+from tests.patience import PATIENCE_S, eventually
 
 __all__ = ["life"]
 pytestmark = pytest.mark.needs("userns", "bwrap", "cc")
@@ -64,7 +65,7 @@ def test_wait_knows_the_code_of_what_somebody_else_started(life: Life) -> None:
     child = life.foreground("sh", "-c", "echo up; cat; exit 9")
     (one,) = life.now()
     waiter = subprocess.Popen([*life.redpak.argv, "wait", one["id"]], env=life.redpak.environ)
-    select.select([], [], [], 0.5)
+    eventually(lambda: waits(waiter.pid))
     over(child)
     assert waiter.wait(PATIENCE_S) in (9, 125)  # 125: before Linux 6.15 only its parent is told
 
@@ -73,7 +74,7 @@ def test_wait_knows_the_code_of_what_somebody_else_started(life: Life) -> None:
 def test_stop_and_kill_end_a_launch_in_the_foreground(life: Life, way: str) -> None:
     life.by(way)
     for words, code in ((("stop",), 128 + 15), (("kill",), 128 + 9)):
-        child = life.foreground("sh", "-c", "echo up; exec sleep 60")
+        child = life.foreground("sh", "-c", "echo up; exec sleep 1000")
         (one,) = life.now()
         assert life(*words, one["id"]).code == 0
         assert over(child) == code
@@ -125,7 +126,7 @@ def test_what_is_put_in_has_exactly_the_rights_of_the_first_program(
 
 def test_what_is_put_in_gets_the_variables_of_the_start_not_ours(life: Life) -> None:
     life.redpak.environ["GIVEN"] = "then"
-    id_ = life.start("sh", "-c", "export SAID=changed; sleep 60 & wait")
+    id_ = life.start("sh", "-c", "export SAID=changed; sleep 1000 & wait")
     life.redpak.environ["GIVEN"] = "now"
     script = 'echo "$GIVEN|$SAID|$MORE|$HOME"'
     ran = life("exec", "-e", "MORE=1", "-e", "UNSET_HERE", id_, "--", "sh", "-c", script)
@@ -133,13 +134,13 @@ def test_what_is_put_in_gets_the_variables_of_the_start_not_ours(life: Life) -> 
 
 
 def test_the_program_cannot_mislead_what_is_put_in(life: Life) -> None:
-    id_ = life.start("bash", "-c", "export LD_PRELOAD=/tmp/evil PATH=/tmp; exec -a odd /usr/bin/sleep 60")
+    id_ = life.start("bash", "-c", "export LD_PRELOAD=/tmp/evil PATH=/tmp; exec -a odd /usr/bin/sleep 1000")
     ran = life("exec", id_, "--", "sh", "-c", 'echo "$LD_PRELOAD|$PATH"')
     assert ran.out.startswith("|/usr"), ran
 
 
 def test_exec_says_why_a_program_did_not_run_and_returns_the_code_of_one_that_did(life: Life) -> None:
-    id_ = life.start("sleep", "60")
+    id_ = life.start("sleep", "1000")
     assert life("exec", id_, "--", "sh", "-c", "exit 77").code == 77
     assert life("exec", id_, "--", "sh", "-c", "kill -9 $$").code == 137
     assert life("exec", id_, "--", "nosuch").code == 127
@@ -149,7 +150,7 @@ def test_exec_says_why_a_program_did_not_run_and_returns_the_code_of_one_that_di
 
 
 def test_a_signal_for_exec_reaches_what_it_put_in(life: Life) -> None:
-    id_ = life.start("sleep", "60")
+    id_ = life.start("sleep", "1000")
     script = 'trap "exit 44" TERM; echo up; while :; do sleep 0.05; done'
     argv = [*life.redpak.argv, "exec", id_, "--", "sh", "-c", script]
     with subprocess.Popen(argv, env=life.redpak.environ, stdout=subprocess.PIPE) as child:
@@ -161,7 +162,7 @@ def test_a_signal_for_exec_reaches_what_it_put_in(life: Life) -> None:
 
 @pytest.mark.needs("pty")
 def test_enter_gives_a_terminal_of_the_sandboxs_own(life: Life) -> None:
-    id_ = life.start("sleep", "60")
+    id_ = life.start("sleep", "1000")
     ours, theirs = pty.openpty()
     mine = str(os.fstat(theirs).st_dev)
     argv = [*life.redpak.argv, "enter", id_]
@@ -188,7 +189,7 @@ def test_enter_gives_a_terminal_of_the_sandboxs_own(life: Life) -> None:
 
 
 def test_files_are_copied_both_ways_with_their_modes(life: Life, tmp_path: Path) -> None:
-    id_ = life.start("sleep", "60")
+    id_ = life.start("sleep", "1000")
     tree = tmp_path / "tree"
     (tree / "sub").mkdir(parents=True)
     (tree / "sub" / "file").write_bytes(os.urandom(3 << 20))
@@ -208,9 +209,9 @@ def test_no_path_in_a_sandbox_leads_out_of_it(life: Life, tmp_path: Path, trap: 
     secret = tmp_path / "secret"
     secret.write_text("secret of the host\n")
     up = "../" * 30
-    script = f"mkdir -p /tmp{tmp_path}; ln -s {tmp_path} /tmp/abs; ln -s {up} /tmp/rel; echo up; sleep 60"
+    script = f"mkdir -p /tmp{tmp_path}; ln -s {tmp_path} /tmp/abs; ln -s {up} /tmp/rel; echo up; sleep 1000"
     id_ = life.start("sh", "-c", script)
-    life("logs", id_)
+    life.follow(id_, "up")
     path = trap.format("/secret" if "abs" in trap else str(secret))
     ran = life("cp", f"{id_}:{path}", tmp_path / "stolen")
     assert ran.code != 0, ran
@@ -223,8 +224,11 @@ def test_no_path_in_a_sandbox_leads_out_of_it(life: Life, tmp_path: Path, trap: 
 def test_a_link_in_a_copied_tree_is_copied_and_never_followed(life: Life, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s")
     id_ = life.start(
-        "sh", "-c", f"mkdir /tmp/t; ln -s {tmp_path}/secret /tmp/t/link; mkfifo /tmp/t/fifo; sleep 60"
+        "sh",
+        "-c",
+        f"mkdir /tmp/t; ln -s {tmp_path}/secret /tmp/t/link; mkfifo /tmp/t/fifo; echo up; sleep 1000",
     )
+    life.follow(id_, "up")
     ran = life("cp", f"{id_}:/tmp/t", tmp_path / "out")
     assert ran.code == 1
     assert "'/tmp/t/fifo' is a FIFO" in ran.err
@@ -243,13 +247,13 @@ def test_a_copy_onto_itself_by_a_shared_directory_ends(life: Life, tmp_path: Pat
             "environ:", f"  - {{mode: Private, mount: /mine, path: {shared}}}\nenviron:"
         )
     )
-    id_ = life.start("sleep", "60")
+    id_ = life.start("sleep", "1000")
     ran = life("cp", shared, f"{id_}:/mine/below")
     assert ran.code in (1, 3), ran
 
 
 def test_usage_of_cp_is_told(life: Life, tmp_path: Path) -> None:
-    id_ = life.start("sleep", "60")
+    id_ = life.start("sleep", "1000")
     assert life("cp", f"{id_}:/a", f"{id_}:/b").code == 2
     assert life("cp", tmp_path / "a", tmp_path / "b").code == 2
     assert life("cp", f"{id_}:relative", tmp_path).code == 2
@@ -257,7 +261,7 @@ def test_usage_of_cp_is_told(life: Life, tmp_path: Path) -> None:
 
 
 def test_diff_lists_what_the_program_did_and_not_what_the_launch_did(life: Life) -> None:
-    id_ = life.start("sleep", "60")
+    id_ = life.start("sleep", "1000")
     assert life("diff", id_).out == ""
     script = "mkdir /tmp/d; echo x >/tmp/d/f; ln -s /etc /tmp/l; echo y >/dev/shm/s"
     assert life("exec", id_, "--", "sh", "-c", script).code == 0
@@ -270,10 +274,8 @@ def test_diff_lists_what_the_program_did_and_not_what_the_launch_did(life: Life)
 
 def test_top_and_stats_show_every_process(life: Life) -> None:
     id_ = life.start("sh", "-c", "sleep 61 & sleep 62 & wait")
-    shown: list[dict[str, Any]] = []
-    while len(shown) < 4:
-        shown = life.told("top", id_)
-    assert {tuple(one["command"]) for one in shown} >= {("sleep", "61"), ("sleep", "62")}
+    life.runs(id_, ("sleep", "61"), ("sleep", "62"))
+    shown = life.told("top", id_)
     assert sorted(one["inner_pid"] for one in shown)[0] == 1
     (stats,) = json.loads(life("stats", "--no-stream", "--json", id_).out)
     assert (stats["id"], stats["pids"]) == (id_, 4)
@@ -283,16 +285,15 @@ def test_top_and_stats_show_every_process(life: Life) -> None:
 
 def test_stats_count_processor_time(life: Life) -> None:
     id_ = life.start("sh", "-c", "while :; do :; done")
-    (stats,) = json.loads(life("stats", "--no-stream", "--json", id_).out)
+    eventually(lambda: json.loads(life("stats", "--no-stream", "--json", id_).out)[0]["cpu_percent"] > 10)
     life("kill", id_)
-    assert stats["cpu_percent"] > 10
 
 
 def test_inspect_tells_plan_record_and_what_the_kernel_says(life: Life) -> None:
-    id_ = life.start("sleep", "60", name="web")
+    id_ = life.start("sleep", "1000", name="web")
     (one,) = life.told("inspect", "web")
     assert (one["id"], one["plan"]["node"]) == (id_, str(life.node))
-    assert one["plan"]["command"] == ["sleep", "60"]
+    assert one["plan"]["command"] == ["sleep", "1000"]
     assert one["plan"]["digest"].startswith("sha256:")
     assert one["live"]["namespaces"]["pid"]["own"]
     assert {"/usr", "/tmp", "/proc"} <= {at["path"] for at in one["live"]["mounts"]}
@@ -311,17 +312,17 @@ def test_a_generation_that_a_sandbox_holds_is_told(life: Life) -> None:
     config = life.node / "etc/redpak.yaml"
     line = f"  - {{mode: Restricted, mount: /opt, path: {generation}/opt}}\nenviron:"
     config.write_text(config.read_text().replace("environ:", line))
-    id_ = life.start("sleep", "60")
+    id_ = life.start("sleep", "1000")
     assert life.told("inspect", "--no-plan", id_)[0]["generations"] == [str(generation)]
 
 
 @pytest.mark.needs("root")
 def test_a_paused_sandbox_stands_still_and_goes_on(life: Life) -> None:
     id_ = life.start("sh", "-c", "i=0; while :; do i=$((i+1)); echo $i >/tmp/i; sleep 0.01; done", name="web")
+    root = f"/proc/{life.now()[0]['pid']}/root/tmp/i"
+    eventually(lambda: os.path.exists(root))
     assert life("pause", "web").code == 0
     assert life.now()[0]["status"] == "paused"
-    pid = life.now()[0]["pid"]
-    root = f"/proc/{pid}/root/tmp/i"
     before = Path(root).read_text()
     select.select([], [], [], 0.3)
     assert Path(root).read_text() == before
@@ -339,19 +340,20 @@ def test_a_paused_sandbox_stands_still_and_goes_on(life: Life) -> None:
 def test_no_control_group_is_left_whoever_was_killed(life: Life) -> None:
     groups = []
     for victim in ("main", "supervisor"):
-        id_ = life.start("sleep", "60")
+        id_ = life.start("sleep", "1000")
         held = json.loads((life.runtime / "running" / id_ / "record.json").read_text())
         groups += list(held["cgroup"]["paths"].values())
         assert all(os.path.isdir(at) for at in groups[-1:])
+        eventually(lambda: at_rest(held["launcher"]["pid"]))  # noqa: B023 - called at once
         kill(held[victim]["pid"])
-        assert gone(held["supervisor"]["pid"])
+        assert gone(*(held[key]["pid"] for key in ("supervisor", "launcher", "init", "main")))
     assert life("ps").code == 0
     assert [at for at in groups if os.path.isdir(at)] == []
 
 
 @pytest.mark.needs("user")
 def test_what_has_no_control_group_is_not_paused(life: Life) -> None:
-    life.start("sleep", "60", name="web")
+    life.start("sleep", "1000", name="web")
     if life.told("inspect", "web")[0]["live"]["cgroup"]:
         pytest.skip("needs a user without control groups: this one has some")
     ran = life("pause", "web")
@@ -359,6 +361,6 @@ def test_what_has_no_control_group_is_not_paused(life: Life) -> None:
 
 
 def test_commands_complete_what_was_mistyped(life: Life) -> None:
-    life.start("sleep", "60", name="webserver")
+    life.start("sleep", "1000", name="webserver")
     ran = life("stop", "webservr")
     assert (ran.code, "Did you mean 'webserver'?" in ran.err) == (4, True)

@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,10 @@ from redpak.engine.native import enter, start
 from redpak.engine.native.box import Process
 from redpak.errors import NotFound
 from redpak.state import stuck
-from tests.host.life_site import PATIENCE_S, Life, configure, gone, kill, life, over
+from tests.host.life_site import Life, configure, gone, kill, life, over, wait_for
+from tests.host.processes import at_rest
 from tests.host.test_native_leaks import box
+from tests.patience import PATIENCE_S, eventually
 
 __all__ = ["life"]
 pytestmark = pytest.mark.needs("userns", "bwrap")
@@ -25,7 +26,7 @@ SHELL = Process(args=("sh", "-c", "id"), environ=("PATH=/bin:/usr/bin",))
 
 
 def test_nothing_is_put_into_what_has_ended_and_is_not_yet_collected() -> None:
-    running = start.create(box("sleep", "60"))
+    running = start.create(box("sleep", "1000"))
     running.release()
     running.kill()
     assert select.select([running.pidfd], [], [], PATIENCE_S)[0]
@@ -36,7 +37,7 @@ def test_nothing_is_put_into_what_has_ended_and_is_not_yet_collected() -> None:
 
 
 def test_nothing_is_put_into_another_process_that_got_the_number() -> None:
-    running = start.create(box("sleep", "60"))
+    running = start.create(box("sleep", "1000"))
     running.release()
     with pytest.raises(NotFound, match="no process"):
         enter.enter(running.pid, SHELL, started=running.start_time + 1)
@@ -55,12 +56,10 @@ def test_a_file_keeps_its_whole_name_and_a_hostile_tree_ends_a_copy(
         "open('big', 'w').truncate(1 << 40)\nos.symlink('/proc/1/root', 'out')\n"
         "os.mkdir('deep'); os.chdir('deep')\n"
         "for n in range(1500): os.mkdir('d'); os.chdir('d')\n"
-        "print('up', flush=True)\nimport time; time.sleep(60)\n"
+        "print('up', flush=True)\nimport time; time.sleep(1000)\n"
     )
     id_ = life.start("python3", "-c", script)
-    end = time.monotonic() + PATIENCE_S
-    while "up" not in life("logs", id_).out:
-        assert time.monotonic() < end
+    life.follow(id_, "up")
     target = tmp_path / "target"
     target.mkdir()
     for name in (".profile", "big", "a\nb"):
@@ -105,7 +104,7 @@ def test_a_launch_in_the_foreground_that_has_a_record_tells_of_its_start_and_exi
 def test_a_program_can_be_put_into_a_sandbox_that_has_limits(life: Life, way: str) -> None:
     life.by(way)
     configure(life.node, "cgroups: {pids: {max: 40}}, ")
-    id_ = life.start("sleep", "60")
+    id_ = life.start("sleep", "1000")
     ran = life("exec", id_, "--", "cat", "/proc/self/cgroup")
     assert ran.code == 0, ran
     assert life("pause", id_).code == 0
@@ -130,10 +129,11 @@ def test_a_plans_own_limit_that_killed_is_in_the_record(life: Life, way: str) ->
 
 @pytest.mark.needs("root")
 def test_a_forgotten_record_leaves_no_control_group(life: Life) -> None:
-    id_ = life.start("sleep", "60")
+    id_ = life.start("sleep", "1000")
     held = json.loads((life.runtime / "running" / id_ / "record.json").read_text())
+    eventually(lambda: at_rest(held["launcher"]["pid"]))
     kill(held["supervisor"]["pid"])
-    assert gone(held["supervisor"]["pid"], held["main"]["pid"])
+    assert gone(*(held[key]["pid"] for key in ("supervisor", "launcher", "init", "main")))
     assert life("rm", id_).code == 0
     assert [at for at in held["cgroup"]["paths"].values() if os.path.isdir(at)] == []
 
@@ -142,11 +142,8 @@ def test_a_forgotten_record_leaves_no_control_group(life: Life) -> None:
 def test_orphans_in_its_control_group_are_not_forgotten(life: Life) -> None:
     configure(life.node, "share_pid: enabled, ")
     id_ = life.start("sh", "-c", "(setsid sleep 62 &) ; sleep 63")
-    end = time.monotonic() + PATIENCE_S
-    while len(life.told("top", id_)) < 3:
-        assert time.monotonic() < end
+    pids = life.runs(id_, ("sleep", "62"), ("sleep", "63"))
     held = json.loads((life.runtime / "running" / id_ / "record.json").read_text())
-    pids = [one["pid"] for one in life.told("top", id_)]
     for key in ("supervisor", "launcher", "init", "main"):
         kill(held[key]["pid"])
     assert gone(*(held[key]["pid"] for key in ("supervisor", "launcher", "init", "main")))
@@ -158,11 +155,12 @@ def test_orphans_in_its_control_group_are_not_forgotten(life: Life) -> None:
 
 
 def test_a_signal_for_a_dead_program_is_refused(life: Life) -> None:
-    id_ = life.start("sleep", "60")
+    id_ = life.start("sleep", "1000")
     held = json.loads((life.runtime / "running" / id_ / "record.json").read_text())
     os.kill(held["supervisor"]["pid"], signal.SIGSTOP)  # so that its end is not written down
     try:
         kill(held["main"]["pid"])
+        wait_for(held["main"]["pid"], PATIENCE_S)
         assert life("kill", "-s", "HUP", id_).code == 3
         assert life("exec", id_, "--", "true").code == 3
     finally:
@@ -179,7 +177,7 @@ def test_a_bubblewrap_whose_parent_was_killed_too_early_does_not_wait_for_ever(
     os.write(words, b"--unshare-user\0--unshare-pid\0--userns-block-fd\0%d\0--bind\0/\0/\0" % block)
     os.lseek(words, 0, os.SEEK_SET)
     info, told = os.pipe()
-    argv = ["/usr/bin/bwrap", "--info-fd", str(told), "--args", str(words), "--", "sleep", "60"]
+    argv = ["/usr/bin/bwrap", "--info-fd", str(told), "--args", str(words), "--", "sleep", "1000"]
     fds = (block, words, told)
     with subprocess.Popen(
         argv, env={}, pass_fds=fds
@@ -192,7 +190,7 @@ def test_a_bubblewrap_whose_parent_was_killed_too_early_does_not_wait_for_ever(
             assert child not in {one.pid for one in stuck.found()}  # its parent may still say it
         finally:
             parent.kill()
-    assert child in {one.pid for one in stuck.found()}
+    eventually(lambda: child in {one.pid for one in stuck.found()})  # it may not have come to its wait yet
     stuck.end()
     assert gone(child)
     assert life("ps").code == 0
@@ -206,7 +204,7 @@ def test_what_did_nothing_has_no_differences_with_a_prepared_tree_too(life: Life
     if way == "native":
         assert life("warm", life.node).code == 0
     try:
-        id_ = life.start("sleep", "60")
+        id_ = life.start("sleep", "1000")
         assert life("diff", id_).out == ""
         assert life("exec", id_, "--", "touch", "/tmp/made").code == 0
         assert life("diff", id_).out == "A /tmp/made\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import os
@@ -11,17 +10,16 @@ import signal
 import struct
 import subprocess
 import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.host.oci_site import DEFAULT_MOUNTS, Site
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.needs("userns", "program:busybox")
 FOREVER = ("sleep", "1000")
-SUBREAPER = 36  # prctl(2)
 ROOT_ONLY = pytest.mark.needs("root", "userns", "program:busybox")
 
 
@@ -30,21 +28,6 @@ def oci(tmp_path: Path) -> Iterator[Site]:
     site = Site(tmp_path)
     yield site
     site.clean()
-
-
-@pytest.fixture
-def subreaper() -> Iterator[None]:
-    """Make this process the parent of what its programs leave, which it does not collect."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(SUBREAPER, 1, 0, 0, 0)
-    yield
-    libc.prctl(SUBREAPER, 0, 0, 0, 0)
-    while True:
-        try:
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                return
-        except ChildProcessError:
-            return
 
 
 def test_a_pipe_in_the_place_of_passwd_stops_nobody(oci: Site) -> None:
@@ -88,7 +71,7 @@ def test_a_hook_gets_no_descriptor_that_the_caller_left_open(oci: Site) -> None:
         try:
             bundle = oci.bundle("a", "true", hooks=hooks)
             with oci.popen("run", "--bundle", bundle, "a", pass_fds=(77,)) as running:
-                assert running.wait(20) == 0
+                assert running.wait(PATIENCE_S) == 0
         finally:
             os.close(77)
     assert listed.read_text() == ""
@@ -142,15 +125,14 @@ def test_nobody_else_sees_the_states(oci: Site) -> None:
     assert [at.stat().st_mode & 0o077 for at in (oci.root, oci.root / "a")] == [0, 0]
 
 
-def test_what_an_unreaped_exec_leaves_does_not_keep_a_container_alive(oci: Site, subreaper: None) -> None:
+def test_what_an_unreaped_exec_leaves_does_not_keep_a_container_alive(oci: Site) -> None:
     oci.create("a", *FOREVER)
     assert oci("start", "a").code == 0
     assert oci("exec", "--detach", "--pid-file", oci.scratch / "pid", "a", "true").code == 0
     pid = int((oci.scratch / "pid").read_text())
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # a zombie of ours from now on
-    before = time.monotonic()
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it came to us, who do not collect it
     gone = oci("delete", "--force", "a")
-    assert (gone.code, time.monotonic() - before < 5) == (0, True), gone
+    assert gone.code == 0, gone
     assert oci("state", "a").code == 1
 
 
@@ -160,7 +142,7 @@ def test_run_ends_with_the_programs_code_though_somebody_else_deletes_it(oci: Si
         while oci("state", "a").code or oci.state("a")["status"] != "running":
             assert running.poll() is None
         assert oci("delete", "--force", "a").code == 0
-        said = running.communicate(timeout=20)[1]
+        said = running.communicate(timeout=PATIENCE_S)[1]
     assert (running.returncode, said) == (137, b"")
 
 
@@ -252,7 +234,7 @@ def test_our_terminal_is_raw_meanwhile_follows_in_size_and_comes_back(oci: Site)
             running.send_signal(signal.SIGWINCH)  # no session of its own: the kernel does not send it here
             while b"33 44" not in said:
                 said += os.read(master, 1000)
-            assert running.wait(20) == 4
+            assert running.wait(PATIENCE_S) == 4
         assert termios.tcgetattr(slave) == before
     finally:
         os.close(master)
@@ -265,7 +247,9 @@ def test_sockets_that_are_meant_for_the_runtime_become_the_programs(oci: Site) -
     bundle = oci.bundle("a", "sh", "-c", inside)
     script = 'exec 3<"$0"; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=one; exec "$@"'
     argv = ["sh", "-c", script, str(oci.scratch / "file"), *oci.argv, "run", "--bundle", str(bundle), "a"]
-    ran = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False, env=oci.environ())
+    ran = subprocess.run(
+        argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=oci.environ()
+    )
     assert (ran.returncode, ran.stdout) == (0, "1 1 one\nthrough\n"), ran
 
 
@@ -284,7 +268,7 @@ def test_what_is_typed_reaches_the_program_and_what_it_says_the_terminal(oci: Si
             os.write(master, b"two\r")
             while b"two-too" not in said:
                 said += os.read(master, 1000)
-            assert running.wait(20) == 5
+            assert running.wait(PATIENCE_S) == 5
     finally:
         os.close(master)
         os.close(slave)
@@ -308,7 +292,7 @@ def test_control_c_reaches_a_program_on_the_terminal_of_exec(oci: Site) -> None:
             while b"ready" not in said:
                 said += os.read(master, 1000)
             os.write(master, b"\x03")
-            assert running.wait(20) == 6
+            assert running.wait(PATIENCE_S) == 6
     finally:
         os.close(master)
         os.close(slave)

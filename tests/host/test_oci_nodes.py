@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY, Program
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 60
 LOOK = (
     "echo id $(id -u):$(id -g); echo host $(hostname); echo var $HOME $PATH; cd /; echo root $(ls -x -w 200 /);"
     " grep -E 'Cap|NoNew|Seccomp:' /proc/self/status; touch /usr/share/x 2>&1 | sed 's/^[^:]*: //';"
@@ -134,7 +134,7 @@ code=0
 $podman run --rm --network none --cgroup-parent "/redpak-nodes-$$" --annotation "org.redpak.node=$node" \
     -e GREETING=hello -v "$work/volume:/data" ${VOLUME:+-v "$work/volume:$VOLUME"} \
     --rootfs "$work/empty" "$@" || code=$?
-for again in 1 2 3 4 5 6 7 8 9 10; do  # conmon leaves its groups a little later than podman ends
+for again in $(seq 300); do  # conmon leaves its groups a little later than podman ends
     find /sys/fs/cgroup -depth -type d -path "*/redpak-nodes-$$*" -exec rmdir {} + 2>/dev/null || true
     [ "$(find /sys/fs/cgroup -type d -path "*/redpak-nodes-$$*" | wc -l)" != 0 ] || break
     sleep 0.2

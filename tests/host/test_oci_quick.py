@@ -14,6 +14,7 @@ from redpak.engine import build_helper
 from redpak.paths import shipped
 from tests.conftest import REPOSITORY
 from tests.host.oci_site import Site
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.needs("userns", "program:busybox", "cc")
 SCRIPT = str(REPOSITORY / "scripts" / "redpak-oci")
@@ -46,7 +47,7 @@ class Quick:
         with (self.oci.scratch / "said").open("w+") as said:
             argv = [self.program, python, SCRIPT, "--root", str(self.oci.root), *words]
             code = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=30, check=False,
+                argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=PATIENCE_S, check=False,
                 env=self.oci.environ(),
             ).returncode  # fmt: skip
             said.seek(0)
@@ -190,7 +191,7 @@ def test_of_many_who_start_or_delete_a_container_one_does(oci: Site, quick: Quic
         null = subprocess.DEVNULL
         begun = [subprocess.Popen(argv, stdin=null, stdout=null, stderr=null) for _ in range(5)]
         begun.append(oci.popen(*words, stdin=null, stdout=null, stderr=null))  # Python locks the same
-        return sorted(one.wait(60) for one in begun)
+        return sorted(one.wait(PATIENCE_S) for one in begun)
 
     oci.create("a", *FOREVER)
     assert many("start", "a") == [0, 1, 1, 1, 1, 1]

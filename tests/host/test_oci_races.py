@@ -5,9 +5,11 @@ REDPAK_KILLS (CI: 500) says how many commands are killed; here it is a quarter o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +21,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.host.oci_site import Site
 from tests.host.processes import descendants
+from tests.patience import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.needs("userns", "program:busybox")
 KILLS = int(os.environ.get("REDPAK_KILLS") or "40") // 4
@@ -34,7 +37,7 @@ def oci(tmp_path: Path) -> Iterator[Site]:
 
 
 def codes(started: list[subprocess.Popen[bytes]]) -> list[int]:
-    return [one.wait(60) for one in started]
+    return [one.wait(PATIENCE_S) for one in started]
 
 
 def groups(oci: Site) -> list[Path]:
@@ -54,9 +57,8 @@ def test_of_many_who_start_a_container_one_does(oci: Site) -> None:
     ended = codes([oci.popen("start", "a", **QUIET) for _ in range(6)])
     assert sorted(ended) == [0, 1, 1, 1, 1, 1]
     assert oci.state("a")["status"] == "running"
-    while not (count := oci.rootfs / "tmp" / "count").exists():
-        pass
-    assert count.read_text() == "once\n"
+    count = oci.rootfs / "tmp" / "count"
+    eventually(lambda: count.exists() and count.read_text(), "once\n")
 
 
 def test_of_many_who_delete_a_container_one_does(oci: Site) -> None:
@@ -146,7 +148,7 @@ def test_a_create_that_is_killed_leaves_nobody(kind: str, tmp_path: Path) -> Non
     if kind == "shared":
         argv = ["unshare", "--mount", "--propagation", "private", *argv]
     ended = subprocess.run(
-        argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=60 + 4 * KILLS, check=False
+        argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S + 10 * KILLS, check=False
     )
     assert ended.returncode == 0, ended
 
@@ -177,13 +179,68 @@ def test_a_hook_that_hangs_ends_with_who_makes_the_container(oci: Site) -> None:
     with oci.popen("create", "--bundle", oci.bundle("a", *FOREVER, hooks=hooks), "a", **QUIET) as one:
         while len(below := descendants(one.pid)) < 2 or not any(map(sleeps, below)):
             assert one.poll() is None
-        doors = [os.pidfd_open(pid) for pid in below]
+        doors = opened(below)
         one.kill()
     for door in doors:  # its pid namespace ends with the first process
-        assert select.select([door], [], [], 20)[0]
+        assert select.select([door], [], [], PATIENCE_S)[0]
         os.close(door)
     gone = oci("delete", "a")
     assert gone.code == 0, gone
+
+
+@pytest.mark.parametrize("phase", ["prestart", "createRuntime", "createContainer", "poststart", "poststop"])
+def test_a_hook_ends_with_its_maker_and_so_does_what_it_started(phase: str, oci: Site) -> None:
+    oci.argv += ["--cgroup-manager", "none"]
+    hooks = {phase: [{"path": "/bin/sh", "args": ["sh", "-c", "trap '' TERM HUP; sleep 1000; true"]}]}
+    bundle = oci.bundle("a", *FOREVER, hooks=hooks)
+    words: tuple[str | Path, ...] = ("create", "--bundle", bundle, "a")
+    if phase in ("poststart", "poststop"):
+        assert oci(*words).code == 0
+        words = ("start", "a") if phase == "poststart" else ("delete", "--force", "a")
+    with oci.popen(*words, **QUIET) as one:
+        while not any(map(sleeps, below := descendants(one.pid))):
+            assert one.poll() is None
+        doors = opened(below)
+        one.kill()
+    for door in doors:
+        assert select.select([door], [], [], PATIENCE_S)[0]
+        os.close(door)
+    assert oci("delete", "--force", "a").code == 0
+
+
+def test_what_a_hook_that_ended_left_behind_outlives_the_maker(oci: Site, tmp_path: Path) -> None:
+    """Such as a helper that goes to the background on purpose."""
+    oci.argv += ["--cgroup-manager", "none"]
+    left = tmp_path / "left"
+    sleep = {"path": "/bin/sleep", "args": ["sleep", "1000"]}
+    stays = {"path": "/bin/sh", "args": ["sh", "-c", f"sleep 1000 & echo $! >{left}"]}
+    bundle = oci.bundle("a", *FOREVER, hooks={"createRuntime": [stays, sleep]})
+    with oci.popen("create", "--bundle", bundle, "a", **QUIET) as one:
+        below: list[int] = []
+        told = ""
+        while not (told.endswith("\n") and int(told) not in below and any(map(sleeps, below))):
+            assert one.poll() is None
+            told = left.read_text() if left.exists() else ""
+            below = descendants(one.pid)  # the second hook's, in the end
+        doors = opened(below)
+        daemon = os.pidfd_open(int(told))
+        one.kill()
+    for door in doors:
+        assert select.select([door], [], [], PATIENCE_S)[0]
+        os.close(door)
+    assert not select.select([daemon], [], [], 0)[0]
+    signal.pidfd_send_signal(daemon, signal.SIGKILL)
+    os.close(daemon)
+    assert oci("delete", "--force", "a").code == 0
+
+
+def opened(pids: list[int]) -> list[int]:
+    """Return a pidfd for each of some processes that has not ended yet."""
+    doors = []
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            doors.append(os.pidfd_open(pid))
+    return doors
 
 
 def sleeps(pid: int) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.doors import deep, listening
 from tests.host.oci_site import Site
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.needs("userns", "program:busybox")
 FOREVER = ("sleep", "1000")
@@ -74,7 +75,7 @@ def test_what_the_program_says_when_it_is_ready_is_passed_on(oci: Site, far: boo
                 program.send(b"READY=1\nSTATUS=now")
             os.close(room)
             assert listener.recv(1000) == b"MAINPID=%d\nREADY=1\n" % pid
-            assert started.wait(20) == 0
+            assert started.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.parametrize("far", [False, True], ids=["near", "far"])
@@ -92,7 +93,7 @@ def test_who_listens_to_system_calls_is_found(oci: Site, far: bool) -> None:
             with end:
                 said, (fd,), _, _ = socket.recv_fds(end, 1 << 16, 1)
             assert json.loads(said)["state"]["id"] == "a"
-            assert ran.wait(20) == 0
+            assert ran.wait(PATIENCE_S) == 0
             os.close(fd)
 
 

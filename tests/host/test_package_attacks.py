@@ -191,8 +191,10 @@ def test_a_scriptlet_that_root_installs_sees_no_secret_of_the_host(node: Place, 
 
 
 def test_a_scriptlet_leaves_no_process_behind(node: Place, maker: Maker) -> None:
-    node.change(maker.rpm("daemon", scripts={"post": "setsid sleep 4711 >/dev/null 2>&1 </dev/null &"}))
-    running = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"sleep\x004711" in _bytes_of(path)]
+    word = f"4711.{os.getpid()}"  # others may run this at the same time
+    node.change(maker.rpm("daemon", scripts={"post": f"setsid sleep {word} >/dev/null 2>&1 </dev/null &"}))
+    mine = b"sleep\0" + word.encode()
+    running = [path for path in Path("/proc").glob("[0-9]*/cmdline") if mine in _bytes_of(path)]
     assert running == []
 
 

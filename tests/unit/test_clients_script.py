@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts import clients
+from tests.patience import PATIENCE_S
 
 NAME = "podman-rootless"
 PASSED = [f"rootless PASS step-{number} 7 ms" for number in range(40)]
@@ -58,3 +59,21 @@ def test_programs_that_wait_wait_longer_on_a_slow_machine(tmp_path: Path) -> Non
     words = ["timeout", "1", "sh", "-c", "sleep 0.05; exit 7"]  # one and a half seconds
     assert subprocess.run(words, env={"PATH": path}, check=False).returncode == 7
     assert not Path(clients.slower(tmp_path / "quick", 1).partition(":")[0]).exists()
+
+
+def test_a_script_that_says_nothing_more_is_not_waited_for_without_end() -> None:
+    talks = ["sh", "-c", "printf 'one\\ntwo'"]
+    with subprocess.Popen(talks, stdout=subprocess.PIPE) as one:
+        assert one.stdout
+        assert list(clients.said(one.stdout, PATIENCE_S)) == ["one", "two"]
+    with subprocess.Popen(["sh", "-c", "echo one; exec sleep 1000"], stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        words = clients.said(other.stdout, PATIENCE_S)
+        assert next(words) == "one"
+        with pytest.raises(TimeoutError):
+            list(clients.said(other.stdout, 0.1))
+        other.kill()
+
+
+def test_what_failed_is_told_with_its_reason() -> None:
+    assert clients.lost([*PASSED, SYSCTL, total(40, 1)]) == {"run-sysctl": SYSCTL}

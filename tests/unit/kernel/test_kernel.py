@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from redpak.kernel import bpf, caps, files, landlock, libc, ns, process
+from tests.patience import PATIENCE_S
 
 
 def in_a_child(act: Callable[[], object]) -> int:
@@ -107,7 +108,7 @@ def test_a_child_dies_with_its_parent() -> None:
         os._exit(0)
     os.close(writer)
     os.waitpid(pid, 0)
-    assert select.select([reader], [], [], 10)[0]
+    assert select.select([reader], [], [], PATIENCE_S)[0]
     assert os.read(reader, 1) == b""
     os.close(reader)
 

@@ -17,6 +17,7 @@ from redpak.packages.keys import Key, Keyring
 from redpak.packages.metadata import Metadata, sync
 from redpak.packages.model import COMMAND_LINE, Item, Layer, Site, Transaction
 from redpak.packages.repoconfig import RepoConfig
+from tests.patience import PATIENCE_S
 from tests.rpms import Maker
 from tests.rpms import key as key_of
 from tests.webserver import Web, serving
@@ -51,7 +52,7 @@ def site(tmp_path: Path) -> Site:
 
 def metadata(web: Web, site: Site, maker: Maker, **keys: object) -> list[Metadata]:
     given: dict[str, object] = {
-        "baseurl": (web.url,), "gpgcheck": True, "gpgkey": (f"file://{maker.key_file}",), "timeout": 2.0,
+        "baseurl": (web.url,), "gpgcheck": True, "gpgkey": (f"file://{maker.key_file}",), "timeout": PATIENCE_S,
     }  # fmt: skip
     config = RepoConfig(id="pool", name="Pool", **(given | keys))  # type: ignore[arg-type]
     return sync([config], site=site)

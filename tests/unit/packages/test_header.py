@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from redpak.packages import header_tags, rpmdb
 from redpak.packages.header import MAGIC, BadHeader, Header, from_rpm
 from redpak.packages.header_write import encode
+from tests.patience import PATIENCE_S
 from tests.rpms import Config, Dir, Ghost, Link, Maker
 
 TAGS: dict[str, Any] = {
@@ -47,7 +48,7 @@ def read_everything(header: Header) -> None:
 
 
 def rpm(*argv: str) -> str:
-    done = subprocess.run(["rpm", *argv], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(["rpm", *argv], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     return done.stdout

@@ -21,6 +21,7 @@ from redpak.packages.keys import Key
 from redpak.packages.metadata import Metadata, RepoFailed, sync
 from redpak.packages.model import Layer, Site
 from redpak.packages.repoconfig import RepoConfig
+from tests.patience import PATIENCE_S
 from tests.rpms import Maker
 from tests.rpms import key as key_of
 from tests.webserver import Web, serving
@@ -53,7 +54,7 @@ def at(path: Path, cache: Path, *, is_node: bool = True) -> Site:
 
 
 def config(web: Web, **keys: object) -> RepoConfig:
-    return RepoConfig(id="pool", name="Pool", **({"baseurl": (web.url,), "timeout": 2.0} | keys))  # type: ignore[arg-type]
+    return RepoConfig(id="pool", name="Pool", **({"baseurl": (web.url,), "timeout": PATIENCE_S} | keys))  # type: ignore[arg-type]
 
 
 def yes(_key: Key, _url: str) -> bool:
@@ -305,7 +306,7 @@ def test_a_repository_that_does_not_answer_fails_in_dnfs_words(web: Web, site: S
 
 def test_a_repository_that_may_be_missing_is_left_out(web: Web, maker: Maker, site: Site) -> None:
     heard: list[str] = []
-    gone = RepoConfig(id="gone", baseurl=(f"{web.url}/gone",), skip_if_unavailable=True, timeout=2.0)
+    gone = RepoConfig(id="gone", baseurl=(f"{web.url}/gone",), skip_if_unavailable=True, timeout=PATIENCE_S)
     found = sync([gone, config(web)], site=site, warn=heard.append)
     assert [one.id for one in found] == ["pool"]
     assert heard[-2].startswith(
