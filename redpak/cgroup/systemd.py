@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ScopeGroup", "SystemdManager", "forget", "move_here", "properties", "unit_of", "update"]
 WAIT_S = 20.0
 ASK_EVERY_S = 1.0
-LEFT_S = 5.0
+LEFT_S = 2.0
 LONGEST = 254  # the name of a unit; its group may have one letter more
 FOREIGN = {"hugetlb", "rdma", "misc"}  # controllers that systemd knows nothing of
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\")
@@ -100,21 +100,16 @@ def start_scope(
     ):
         said[one[0]] = one
     try:
-        bus.call(
-            "StartTransientUnit",
-            "ssa(sv)a(sa(sv))",
-            name,
-            "fail",
-            *bus.told([*said.values()]),
-            "0",
-            user=user,
-        )
+        words = (name, "fail", *bus.told([*said.values()]), "0")
+        bus.call("StartTransientUnit", "ssa(sv)a(sa(sv))", *words, user=user)
     except RedpakError as error:
         if "already" not in error.message:
             raise
-        raise Busy(
-            f"there is a scope '{name}' already", hint="Give every container a name of its own."
-        ) from None
+        if _empty(name, user=user):
+            forget(name, user=user)
+            return start_scope(name, place, pid, asked, more, user=user)
+        hint = "Give every container a name of its own."
+        raise Busy(f"there is a scope '{name}' already", hint=hint) from None
     end, pause = time.monotonic() + WAIT_S, 0.001
     asks = time.monotonic() + ASK_EVERY_S
     while not (at := within(own_of(pid), name)):
@@ -130,6 +125,16 @@ def start_scope(
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
     return at
+
+
+def _empty(name: str, *, user: bool) -> bool:
+    """Tell whether a scope has no process, or no group. systemd misses that where it comes to be at once."""
+    unit = bus.unit_at(name, user=user)
+    place = get(unit, "Scope", "ControlGroup", user=user) if unit else ""
+    try:
+        return bool(place) and "populated 0" in layout.read(f"{layout.look().v2}{place}/cgroup.events")
+    except OSError:
+        return True
 
 
 def own_of(pid: int) -> str:
@@ -274,7 +279,7 @@ class ScopeGroup(Group):
 def forget(unit: str, *, user: bool) -> None:
     """End a scope whose group is gone, and wait until systemd knows none of its name: it refuses a second one.
 
-    Idempotent. A systemd that does not answer notices later by itself.
+    Idempotent. A systemd that does not answer may keep the unit; the next scope of that name takes its place.
     """
     from redpak import log
 
@@ -287,12 +292,19 @@ def forget(unit: str, *, user: bool) -> None:
 
 
 def left_alone(path: str) -> None:
-    """Wait until a scope that has lost its processes is gone; not for one that has some: it is somebody else's.
+    """End a scope that has lost its processes; not one that has some: it is somebody else's.
 
     For what a killed `create` leaves, whose process that waits ends a moment after it. Raises Refused.
     """
     _, unit = unit_of(full(path))
-    _gone(unit, user=_user(), within_s=LEFT_S)
+    user = _user()
+    try:
+        if not _gone(unit, user=user, within_s=LEFT_S) and _empty(unit, user=user):
+            forget(unit, user=user)
+    except RedpakError as error:
+        from redpak import log
+
+        log.debug(error.message)
 
 
 def _gone(unit: str, *, user: bool, within_s: float = WAIT_S) -> bool:
