@@ -99,17 +99,15 @@ def start_scope(
         *more,
     ):
         said[one[0]] = one
+    words = (name, "fail", *bus.told([*said.values()]), "0")
     try:
-        words = (name, "fail", *bus.told([*said.values()]), "0")
-        bus.call("StartTransientUnit", "ssa(sv)a(sa(sv))", *words, user=user)
-    except RedpakError as error:
-        if "already" not in error.message:
+        _start(words, user=user)
+    except Busy:
+        group = _group_of(name, user=user)
+        if not group or os.path.isdir(group):
             raise
-        if _empty(name, user=user):
-            forget(name, user=user)
-            return start_scope(name, place, pid, asked, more, user=user)
-        hint = "Give every container a name of its own."
-        raise Busy(f"there is a scope '{name}' already", hint=hint) from None
+        forget(name, user=user)  # nobody can be, or come, in a group that is gone: systemd has missed that
+        _start(words, user=user)
     end, pause = time.monotonic() + WAIT_S, 0.001
     asks = time.monotonic() + ASK_EVERY_S
     while not (at := within(own_of(pid), name)):
@@ -127,14 +125,21 @@ def start_scope(
     return at
 
 
-def _empty(name: str, *, user: bool) -> bool:
-    """Tell whether a scope has no process, or no group. systemd misses that where it comes to be at once."""
+def _start(words: tuple[str, ...], *, user: bool) -> None:
+    try:
+        bus.call("StartTransientUnit", "ssa(sv)a(sa(sv))", *words, user=user)
+    except RedpakError as error:
+        if "already" not in error.message:
+            raise
+        hint = "Give every container a name of its own."
+        raise Busy(f"there is a scope '{words[0]}' already", hint=hint) from None
+
+
+def _group_of(name: str, *, user: bool) -> str:
+    """Return the directory of a scope's group, which may be gone; "" where systemd has no such scope."""
     unit = bus.unit_at(name, user=user)
     place = get(unit, "Scope", "ControlGroup", user=user) if unit else ""
-    try:
-        return bool(place) and "populated 0" in layout.read(f"{layout.look().v2}{place}/cgroup.events")
-    except OSError:
-        return True
+    return place and f"{layout.look().v2}{place}"
 
 
 def own_of(pid: int) -> str:
@@ -299,12 +304,15 @@ def left_alone(path: str) -> None:
     _, unit = unit_of(full(path))
     user = _user()
     try:
-        if not _gone(unit, user=user, within_s=LEFT_S) and _empty(unit, user=user):
+        group = "" if _gone(unit, user=user, within_s=LEFT_S) else _group_of(unit, user=user)
+        if group and "populated 1" not in layout.read(f"{group}/cgroup.events"):
             forget(unit, user=user)
-    except RedpakError as error:
+    except FileNotFoundError:
+        forget(unit, user=user)
+    except (RedpakError, OSError) as error:
         from redpak import log
 
-        log.debug(error.message)
+        log.debug(str(error))
 
 
 def _gone(unit: str, *, user: bool, within_s: float = WAIT_S) -> bool:
@@ -368,11 +376,10 @@ def _join_scope(name: str, pid: int, *, user: bool) -> str:
 
     The scope may end meanwhile, or not be ready yet.
     """
-    unit = bus.unit_at(name, user=user)
-    place = get(unit, "Scope", "ControlGroup", user=user) if unit else ""
-    if not place:
+    group = _group_of(name, user=user)
+    if not group:
         return "it comes and goes"
-    leaf = f"{layout.look().v2}{place}/{layout.LEAF}"
+    leaf = f"{group}/{layout.LEAF}"
     try:
         if not os.path.isdir(leaf):
             os.mkdir(leaf)
